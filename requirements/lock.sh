@@ -1,0 +1,12 @@
+#!/bin/sh
+# Writes the hash-pinned requirement files anew. Needs uv on PATH (or in $UV). No index URL is written.
+set -eu
+cd "$(dirname "$0")/.."
+compile() {
+    out=$1
+    shift
+    "${UV:-uv}" pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+        --no-header --no-annotate --quiet --extra server --extra lab --extra fast "$@" -o "$out"
+}
+compile requirements/demo.txt pyproject.toml requirements/demo.in
+compile requirements/test.txt pyproject.toml requirements/demo.in requirements/test.in -c requirements/demo.txt
