@@ -1,0 +1,191 @@
+"""The columns of a provider table: everything the index knows about one kind of CI system, as data.
+
+Owns the vocabulary (fields, rules, refusals) and the checks that a table is complete. Leaves the tables to one file
+each, and applying them to `core.match`. Publisher form, trust file, reference page and the lab's fake identity are
+derived from these columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mintmark.core.errors import Rejected
+
+ClaimPath = tuple[str, ...]
+"""A claim's address, one key a level: claim names hold '/' and '.', so a dotted path would be ambiguous."""
+
+Claims = Mapping[str, Any]
+Config = Mapping[str, str]
+FIELD_MAX_CHARACTERS = 255
+
+
+def claim_at(claims: Claims, path: ClaimPath) -> Any:
+    """The value at a path, or None."""
+    value: Any = claims
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerShape:
+    """Which issuer URLs an operator may enter. `pattern` must match the whole URL."""
+
+    pattern: re.Pattern[str]
+    examples: tuple[str, ...]
+    explanation: str
+    server: Callable[[str], str] = lambda url: ""
+    """The default `server` for an issuer's URL, where rules need one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing a person fills in when registering a publisher."""
+
+    name: str
+    label: str
+    pattern: re.Pattern[str]
+    example: str
+    explanation: str
+    required: bool = False
+    immutable_id: bool = False
+    """An id the CI system never gives to anybody else: protects against renamed and re-registered owners."""
+
+    def parse(self, text: str) -> str:
+        """The field's value, or `Rejected` naming the field."""
+        if len(text) > FIELD_MAX_CHARACTERS or not self.pattern.fullmatch(text):
+            raise Rejected(
+                "invalid-trust",
+                f"{text!r} is no value for {self.name}.",
+                hint=f"{self.explanation} Example: {self.example}",
+            )
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """The values of a claim that satisfy a rule. No values: nothing satisfies it."""
+
+    values: tuple[str, ...]
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a rule may look at besides the claim it judges."""
+
+    config: Config
+    claims: Claims
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One claim and what it must be. `expect` returns None where the rule demands nothing."""
+
+    claim: ClaimPath
+    expect: Callable[[Identity], Expectation | None]
+    why: str
+    how: str
+    """The demand in words, for the reference page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Values of a claim that never publish, whoever asks. A missing claim is refused if `required`."""
+
+    claim: ClaimPath
+    values: tuple[str, ...]
+    why: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The claim by which publishers are found in the ledger, and the field it is compared with (case-folded)."""
+
+    claim: ClaimPath
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One kind of CI system."""
+
+    slug: str
+    title: str
+    docs_url: str
+    checked: str
+    issuer: IssuerShape
+    fields: tuple[Field, ...]
+    rules: tuple[Rule, ...]
+    lookup: Lookup
+    known: frozenset[str]
+    ref: ClaimPath
+    """Where the full ref (`refs/heads/…`, `refs/tags/…`) stands."""
+    protected_ref: ClaimPath
+    refuse: tuple[Refusal, ...] = ()
+    max_lifetime_seconds: int = 3600
+    requires_jti: bool = True
+    reusable: bool = True
+    """Whether a job can ask for another identity token."""
+    types: frozenset[str] = frozenset({"jwt"})
+
+    def __post_init__(self) -> None:
+        if not self.rules:
+            raise ValueError(f"provider {self.slug} has no rules: it would accept every token of an issuer")
+        names = [field.name for field in self.fields]
+        if len(set(names)) != len(names) or self.lookup.field not in names:
+            raise ValueError(f"provider {self.slug}: the fields are not unique or lack the lookup field")
+
+    def parse_config(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Validate what a person filled in; unknown, missing and malformed fields raise `Rejected`."""
+        fields = {field.name: field for field in self.fields}
+        unknown = sorted(given.keys() - fields.keys())
+        if unknown:
+            raise Rejected(
+                "invalid-trust",
+                f"{self.title} has no field {unknown[0]!r}.",
+                hint=f"Its fields are: {', '.join(fields)}.",
+            )
+        missing = [field.name for field in self.fields if field.required and not given.get(field.name)]
+        if missing:
+            raise Rejected(
+                "invalid-trust",
+                f"The field {missing[0]!r} is missing.",
+                hint=f"{fields[missing[0]].explanation} Example: {fields[missing[0]].example}",
+            )
+        return {name: fields[name].parse(value) for name, value in given.items() if value}
+
+    def lookup_of_config(self, config: Config) -> str:
+        """The ledger's lookup key of a publisher."""
+        return config[self.lookup.field].lower()
+
+    def lookup_of_claims(self, claims: Claims) -> str | None:
+        """The ledger's lookup key of a token, None when the claim is missing or no string."""
+        value = claim_at(claims, self.lookup.claim)
+        return value.lower() if isinstance(value, str) and value else None
+
+
+def same(claim: ClaimPath, field: str, why: str, *, ignore_case: bool = False) -> Rule:
+    """The claim equals a field that is always filled in."""
+    suffix = ", ignoring case" if ignore_case else ""
+    return Rule(
+        claim, lambda it: Expectation((it.config[field],), ignore_case), why, f"equals the field `{field}`{suffix}"
+    )
+
+
+def same_if_set(claim: ClaimPath, field: str, why: str, *, ignore_case: bool = False) -> Rule:
+    """The claim equals a field if that field is filled in; an empty field demands nothing."""
+
+    def expect(it: Identity) -> Expectation | None:
+        wanted = it.config.get(field)
+        return Expectation((wanted,), ignore_case) if wanted else None
+
+    suffix = ", ignoring case" if ignore_case else ""
+    return Rule(claim, expect, why, f"equals the field `{field}`{suffix}, if that is filled in")

@@ -1,0 +1,167 @@
+"""File names: what is accepted, what is refused, and with which cure."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from mintmark.core.dist.filename import FILENAME_MAX_BYTES, FilenameFacts, parse_filename
+from mintmark.core.errors import Rejected
+from mintmark.core.names import ProjectName
+
+
+def refusal(filename: str) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        parse_filename(filename)
+    assert caught.value.code.name == "invalid-filename"
+    assert caught.value.detail.endswith((".", "'"))
+    assert caught.value.hint
+    assert caught.value.sentence.isprintable()
+    return caught.value
+
+
+def test_wheel() -> None:
+    assert parse_filename("widget_lab-1.2.3-py3-none-any.whl") == FilenameFacts(
+        "widget_lab-1.2.3-py3-none-any.whl", "wheel", ProjectName("widget-lab"), Version("1.2.3"), ("py3-none-any",)
+    )
+
+
+def test_wheel_with_build_number_and_compressed_tags() -> None:
+    facts = parse_filename("a-1.0-1b-py2.py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl")
+    assert facts.tags == (
+        "py2-none-manylinux2014_x86_64",
+        "py2-none-manylinux_2_17_x86_64",
+        "py3-none-manylinux2014_x86_64",
+        "py3-none-manylinux_2_17_x86_64",
+    )
+
+
+def test_sdist() -> None:
+    assert parse_filename("widget_lab-1.2.3.tar.gz") == FilenameFacts(
+        "widget_lab-1.2.3.tar.gz", "sdist", ProjectName("widget-lab"), Version("1.2.3")
+    )
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "a-1.0+local.tar.gz",
+        "a-1.0+local.7-py3-none-any.whl",
+        "a-1!2.0.tar.gz",
+        "a-1.0rc1.post2.dev3.tar.gz",
+        "9-0.tar.gz",
+    ],
+)
+def test_versions_of_all_kinds(filename: str) -> None:
+    assert parse_filename(filename).filename == filename
+
+
+@pytest.mark.parametrize(
+    ("filename", "expected"),
+    [
+        ("Widget_Lab-1.0-py3-none-any.whl", "widget_lab-1.0-py3-none-any.whl"),
+        ("widget.lab-1.0-py3-none-any.whl", "widget_lab-1.0-py3-none-any.whl"),
+        ("a-1.0.0RC1-2x-py3-none-any.whl", "a-1.0.0rc1-2x-py3-none-any.whl"),
+        ("a-v1.0-py3-none-any.whl", "a-1.0-py3-none-any.whl"),
+        ("widget-lab-1.0.tar.gz", "widget_lab-1.0.tar.gz"),
+        ("Widget_Lab-1.0.tar.gz", "widget_lab-1.0.tar.gz"),
+        ("widget__lab-1.0.tar.gz", "widget_lab-1.0.tar.gz"),
+        ("a-01.0.tar.gz", "a-1.0.tar.gz"),
+        ("a-1.0.post01.tar.gz", "a-1.0.post1.tar.gz"),
+        ("a-1.0+Ubuntu_1.tar.gz", "a-1.0+ubuntu.1.tar.gz"),
+    ],
+)
+def test_other_spellings_are_refused_with_the_right_one(filename: str, expected: str) -> None:
+    assert repr(expected) in refusal(filename).hint
+
+
+@pytest.mark.parametrize(
+    "ending", [".zip", ".egg", ".exe", ".tar.bz2", ".tgz", ".tar.xz", ".msi", ".rpm", ".tar", ".ZIP"]
+)
+def test_other_kinds_of_file_are_refused_with_a_cure(ending: str) -> None:
+    error = refusal("a-1.0" + ending)
+    assert ending.lower() in error.detail
+    assert ".whl" in error.hint
+    assert ".tar.gz" in error.hint
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "",
+        ".whl",
+        ".tar.gz",
+        "-.tar.gz",
+        "a",
+        "a.tar.gz",
+        "a-.tar.gz",
+        "-1.0.tar.gz",
+        "_a-1.0.tar.gz",
+        "_a-1.0-py3-none-any.whl",
+        "a-x.tar.gz",
+        "a-1.0-py3-any.whl",
+        "a-1.0-b-py3-none-any.whl",
+        "a-one-py3-none-any.whl",
+        "a__b-1.0-py3-none-any.whl",
+        "a-1.0-py3-none-.whl",
+        "a-1.0.TAR.GZ",
+        "a-1.0-py3-none-any.WHL",
+        "a-1.0.tar.gz.asc",
+        "a-1.0.tar.gz ",
+        "a-1.0-py3-none-any.whl.metadata",
+        "ä-1.0.tar.gz",
+        "a-1.0.tar.gz\n",
+        "a-1.0\x00.tar.gz",
+        "a\x7f-1.0.tar.gz",
+    ],
+)
+def test_what_is_no_file_name(filename: str) -> None:
+    refusal(filename)
+
+
+@pytest.mark.parametrize("filename", ["../a-1.0.tar.gz", "/a-1.0.tar.gz", "x\\a-1.0.tar.gz", "a/-1.0-py3-none-any.whl"])
+def test_paths_are_refused(filename: str) -> None:
+    assert "path" in refusal(filename).detail
+
+
+def test_length_is_bounded() -> None:
+    longest = "a" * (FILENAME_MAX_BYTES - len("-1.0.tar.gz")) + "-1.0.tar.gz"
+    assert parse_filename(longest).version == Version("1.0")
+    assert len(refusal("a" + longest).detail) < 200
+
+
+def test_number_of_tags_is_bounded() -> None:
+    tags = ".".join(f"a{number}" for number in range(20))
+    assert "8000 tags" in refusal(f"a-1-{tags}-{tags}-{tags}.whl").detail
+
+
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=60), st.sampled_from(["", ".whl", ".tar.gz", "-1.0.tar.gz"])
+)
+def test_never_anything_but_a_refusal(text: str, ending: str) -> None:
+    try:
+        result: FilenameFacts | Rejected = parse_filename(text + ending)
+    except Rejected as error:
+        result = error
+    if isinstance(result, Rejected):
+        assert result.code.name == "invalid-filename"
+        assert result.hint
+    else:
+        assert result.filename == text + ending
+
+
+NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).filter(lambda name: len(name) < 50)
+VERSIONS = st.from_regex(
+    r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}((a|b|rc)[0-9])?(\.post[0-9])?(\.dev[0-9])?(\+[a-z0-9]{1,5})?", fullmatch=True
+)
+
+
+@given(NAMES, VERSIONS, st.sampled_from([".tar.gz", "-py3-none-any.whl", "-3-cp311-cp311-win_amd64.whl"]))
+def test_normal_forms_round_trip(name: str, text: str, ending: str) -> None:
+    version = Version(text)
+    facts = parse_filename(f"{name.replace('-', '_')}-{version}{ending}")
+    assert (facts.name, facts.version) == (name, version)
+    assert facts.kind == ("sdist" if ending == ".tar.gz" else "wheel")
+    assert bool(facts.tags) == (facts.kind == "wheel")
