@@ -1,0 +1,287 @@
+"""What the use cases need from outside: storage, keys, time and chance, as small protocols.
+
+Owns the guarantees, in prose; every implementation passes the conformance tests of `tests/store`. Leaves all
+implementation to `store` and `lab`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, TypeVar
+
+from mintmark.core.jwks import KeySet
+from mintmark.core.records import Credential, Event, File, Issuer, Project, Publisher, Registry
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """The time. Tests freeze it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch (UTC)."""
+
+
+class Entropy(Protocol):
+    """Unpredictable bytes. Tests seed it."""
+
+    def draw(self, count: int) -> bytes:
+        """`count` bytes from a cryptographically secure source."""
+
+
+# -- blobs and pages --------------------------------------------------------------------------------------------------
+
+
+class Spool(Protocol):
+    """A file on its way in: invisible until kept, gone after a crash. Called from one thread at a time."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append. Raises `OSError` when there is no space."""
+
+    def read_back(self) -> BinaryIO:
+        """The bytes so far, seekable, for checks. Closed with the spool."""
+
+    def keep(self, sha256: str) -> None:
+        """Make it the blob of this digest.
+
+        Guarantee: on return the blob survives a power failure, name and content. Keeping a digest that exists
+        already changes nothing.
+        """
+
+    def discard(self) -> None:
+        """Forget it; allowed at any time, more than once, and after `keep`."""
+
+
+class BlobReader(Protocol):
+    """An open blob. `file` is set where the kernel can send it; `chunks` always works."""
+
+    size_bytes: int
+    file: BinaryIO | None
+
+    def chunks(self, start: int, count: int) -> AsyncIterator[bytes]:
+        """Exactly `count` bytes from `start`, in bounded pieces."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+class Blobs(Protocol):
+    """Large immutable content, addressed by SHA-256. Knows nothing of registries."""
+
+    def spool(self) -> Spool:
+        """Begin a new file."""
+
+    def open(self, sha256: str) -> BlobReader | None:
+        """The blob, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A rendered page: bytes, the same compressed, and a strong validator of the uncompressed bytes."""
+
+    body: bytes
+    gzip: bytes
+    etag: str
+
+
+class Pages(Protocol):
+    """Rendered pages, replaced whole.
+
+    Guarantee: a reader sees the old page or the new one, never a mixture, and the new one from the moment
+    `replace` returns, in every process.
+    """
+
+    def find(self, registry: str, project: str, form: str) -> Page | None:
+        """The page of a project, or of the registry's list when `project` is ""."""
+
+    def replace(self, registry: str, project: str, changes: int, forms: Mapping[str, bytes]) -> None:
+        """Replace the page in every given form by what it is after `changes` changes.
+
+        Guarantee: never replaces a page by an older one, whoever renders where; then it does nothing.
+        """
+
+
+# -- keys -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where an issuer's keys come from, and on what conditions. Two trust entries with equal sources share a cache."""
+
+    url: str
+    jwks: str = ""
+    ca_pem: str = ""
+    networks: tuple[str, ...] = ()
+    allow_http: bool = False
+    keys_epoch: int = 0
+    purge_epoch: int = 0
+
+
+class Keys(Protocol):
+    """The public keys of issuers.
+
+    Guarantees: no caller waits longer than two seconds; one issuer never slows another; an issuer is asked at most
+    once a minute, failures included; a failed fetch never removes good keys, and keys older than the limit are
+    never used. Raises `Unavailable` with the code `issuer-unavailable`.
+    """
+
+    async def current(self, source: KeySource) -> KeySet:
+        """The keys known now, fetched first if there are none."""
+
+    async def newer(self, source: KeySource, than: KeySet) -> KeySet:
+        """Keys fetched after `than` if that is possible now; else `than` itself."""
+
+    def watch(self, sources: Iterable[KeySource]) -> None:
+        """The sources to keep fresh in the background, replacing the former list."""
+
+
+# -- the ledger -------------------------------------------------------------------------------------------------------
+
+
+class Registries(Protocol):
+    """Registries by slug. Every change is seen by `Ledger.trust_version`."""
+
+    def every(self) -> list[Registry]: ...
+    def find(self, slug: str) -> Registry | None: ...
+    def insert(self, registry: Registry) -> Registry: ...
+    def update(self, registry: Registry) -> None: ...
+    def remove(self, registry_id: int) -> None:
+        """Remove an empty registry with its issuers and publishers; its projects must be gone."""
+
+
+class Issuers(Protocol):
+    """Trust entries. Every change is seen by `Ledger.trust_version`."""
+
+    def every(self) -> list[Issuer]: ...
+    def find(self, registry_id: int, name: str) -> Issuer | None: ...
+    def insert(self, issuer: Issuer) -> Issuer: ...
+    def update(self, issuer: Issuer) -> None: ...
+    def remove(self, issuer_id: int) -> None:
+        """Remove the entry and its publishers; credentials minted through them end at once."""
+
+
+class Publishers(Protocol):
+    """Publishers, regular and pending. Ids are never used again."""
+
+    def candidates(self, issuer_id: int, lookup: str) -> list[Publisher]:
+        """Publishers of an enabled issuer of an enabled registry; the cost does not depend on how many others exist."""
+
+    def of_registry(self, registry_id: int) -> list[Publisher]: ...
+    def live(self, registry_id: int, project: str, among: tuple[int, ...]) -> list[Publisher]:
+        """Those of `among` that still publish this active project: attached, issuer and registry enabled."""
+
+    def insert(self, publisher: Publisher, lookup: str) -> Publisher | None:
+        """None when the registry has the same publisher for that project already."""
+
+    def remove(self, publisher_id: int) -> None: ...
+    def reify(self, publisher_id: int, project_id: int) -> None: ...
+    def touch(self, publisher_ids: tuple[int, ...], at: int) -> None: ...
+    def projects_of(self, publisher_ids: tuple[int, ...], limit: int) -> list[str]:
+        """Names of the projects they publish, sorted, at most `limit`."""
+
+
+class Credentials(Protocol):
+    """Upload credentials and API tokens by digest."""
+
+    def find(self, digest: bytes) -> Credential | None: ...
+    def insert(self, credential: Credential) -> Credential: ...
+    def end(self, credential_id: int, at: int) -> None:
+        """From now on refused, everywhere. Ending twice keeps the first time."""
+
+    def spend(self, credential_id: int, sha256: str) -> bool:
+        """Bind a single-use credential to one file; False when another file has it already."""
+
+    def of_registry(self, registry_id: int, kind: str) -> list[Credential]: ...
+
+
+class Replays(Protocol):
+    """Which identity tokens were exchanged."""
+
+    def claim(self, issuer_url: str, key: str, until: int) -> bool:
+        """True for exactly one caller, over all processes, until the record may be forgotten at `until`."""
+
+
+class Projects(Protocol):
+    """Projects by registry and normal name."""
+
+    def find(self, registry_id: int, name: str) -> Project | None: ...
+    def insert(self, registry_id: int, name: str, display_name: str, at: int) -> Project: ...
+    def listed(self, registry_id: int) -> list[str]:
+        """Names of the projects that have files, sorted."""
+
+    def mark_changed(self, project_id: int) -> int:
+        """Raise and return the count of visible changes: the dirty mark of the project's pages."""
+
+    def mark_rendered(self, project_id: int, changes: int) -> None: ...
+    def mark_list_changed(self, registry_id: int) -> None:
+        """The dirty mark of the registry's list of projects."""
+
+    def list_changes(self, registry_id: int) -> int: ...
+    def unrendered(self, limit: int) -> list[Project]: ...
+    def count(self, registry_id: int) -> int: ...
+
+
+class Files(Protocol):
+    """Files by registry and name; a name is never given twice."""
+
+    def find(self, registry_id: int, filename: str) -> File | None:
+        """In any state, deleted ones too."""
+
+    def insert(self, file: File, *, uploaded_by: str, publisher_id: int | None) -> File | None:
+        """Insert the file and, if it is the first, its release. None when the name is taken."""
+
+    def of_project(self, project_id: int) -> list[File]:
+        """Those that readers see (visible or yanked), in the order of their upload."""
+
+
+class Audit(Protocol):
+    """What happened, by whom."""
+
+    def record(self, event: Event) -> None: ...
+    def latest(self, registry_id: int | None, limit: int) -> list[Event]: ...
+
+
+class Transaction(Protocol):
+    """The nouns of the ledger, inside one transaction."""
+
+    @property
+    def registries(self) -> Registries: ...
+    @property
+    def issuers(self) -> Issuers: ...
+    @property
+    def publishers(self) -> Publishers: ...
+    @property
+    def credentials(self) -> Credentials: ...
+    @property
+    def replays(self) -> Replays: ...
+    @property
+    def projects(self) -> Projects: ...
+    @property
+    def files(self) -> Files: ...
+    @property
+    def audit(self) -> Audit: ...
+
+
+class Ledger(Protocol):
+    """The only arbiter. Work is a plain function that gets a transaction; it must not keep it."""
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on one consistent snapshot; writing fails."""
+
+    async def glance(self, work: Callable[[Transaction], T]) -> T:
+        """Like `read` for one or two indexed look-ups on a hot path; each look-up is a snapshot of its own."""
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` and commit.
+
+        Guarantees: serialised with every other writer; all or nothing; on return the changes survive a power
+        failure and are seen by every process. An exception of `work` undoes its changes and is raised. Several
+        callers may share one commit. Raises `Unavailable`, or `Rejected("storage-full")` when the disk is full.
+        """
+
+    def trust_version(self) -> int:
+        """A number that is another one after any change to registries or issuers, by any process. Cheap."""
+
+    async def close(self) -> None:
+        """Finish pending writes and release everything."""

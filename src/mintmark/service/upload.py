@@ -1,0 +1,294 @@
+"""A file on its way in: received, checked, made durable, recorded, visible, acknowledged, in this order.
+
+Owns the order and the one transaction in which permission is judged again and the file becomes part of the registry.
+A crash between any two steps leaves the whole file or nothing: an orphan blob is harmless, and a page that is behind
+carries a dirty mark. Leaves the form's parsing to `web` and what is a valid distribution to `core.dist`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from mintmark.core.checks.agreement import check_agreement
+from mintmark.core.checks.digests import Digests, check_digests
+from mintmark.core.dist.archive import read_metadata
+from mintmark.core.dist.filename import FilenameFacts, parse_filename
+from mintmark.core.dist.metadata import CoreMetadata, parse_metadata
+from mintmark.core.errors import Rejected
+from mintmark.core.names import ProjectName, parse_project
+from mintmark.core.records import Event, File, Registry
+from mintmark.service.gate import Uploader, grant_upload
+from mintmark.service.ports import Blobs, Clock, Ledger, Spool, Transaction
+from mintmark.service.renderer import Renderer
+from mintmark.service.steps import Reached, Step
+
+T = TypeVar("T")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The text fields of the upload form. Hints, never the truth: the metadata is read from the file."""
+
+    fields: Mapping[str, str]
+    filename: str
+
+    def text(self, name: str) -> str | None:
+        """A field's value; None when it is absent or empty, as pdm sends what it does not know."""
+        return self.fields.get(name) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the index found out about a file by itself."""
+
+    file: FilenameFacts
+    metadata: CoreMetadata
+    digests: Digests
+    metadata_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer: `new` is False for a byte-identical file that was there already."""
+
+    file: File
+    new: bool
+
+
+class Incoming:
+    """Hashes and stores the bytes of one file as they come. Used from one thread at a time."""
+
+    def __init__(self, blobs: Blobs, limit_bytes: int, *, md5: bool) -> None:
+        self._blobs = blobs
+        self._limit_bytes = limit_bytes
+        self._spool: Spool | None = None
+        self._size_bytes = 0
+        self._sha256 = hashlib.sha256()
+        self._blake2 = hashlib.blake2b(digest_size=32)
+        # Only to be compared with what an old client sends; never trusted.
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes. Raises `Rejected` when they are too many or do not fit on the disk."""
+        self._size_bytes += len(chunk)
+        if self._size_bytes > self._limit_bytes:
+            raise Rejected("too-large", f"The file is larger than {self._limit_bytes} bytes.")
+        self._sha256.update(chunk)
+        self._blake2.update(chunk)
+        if self._md5 is not None:
+            self._md5.update(chunk)
+        with_space(self.spool.write, chunk)
+
+    @property
+    def spool(self) -> Spool:
+        """Where the bytes are. Made with the first of them, in the thread that writes."""
+        if self._spool is None:
+            self._spool = with_space(self._blobs.spool)
+        return self._spool
+
+    def digests(self) -> Digests:
+        """Digests of what was taken so far."""
+        md5 = self._md5.hexdigest() if self._md5 is not None else None
+        return Digests(self._sha256.hexdigest(), self._blake2.hexdigest(), md5, self._size_bytes)
+
+    def discard(self) -> None:
+        """Forget what was taken, unless it was kept."""
+        if self._spool is not None:
+            self._spool.discard()
+
+
+def with_space(action: Callable[..., T], *arguments: object) -> T:
+    """Run a storage action; a full disk becomes `Rejected("storage-full")`."""
+    try:
+        return action(*arguments)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Rejected(
+                "storage-full", "The index has no space for this file; nothing of it was kept.", private=str(error)
+            ) from error
+        raise
+
+
+class Upload:
+    """The use case."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: Blobs,
+        clock: Clock,
+        renderer: Renderer,
+        executor: Executor,
+        *,
+        reached: Reached,
+        file_limit_bytes: int,
+    ) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._clock = clock
+        self._renderer = renderer
+        self._executor = executor
+        self._reached = reached
+        self._file_limit_bytes = file_limit_bytes
+
+    def receive(self, *, md5: bool) -> Incoming:
+        """Begin a file."""
+        return Incoming(self._blobs, self._file_limit_bytes, md5=md5)
+
+    async def __call__(self, registry: Registry, uploader: Uploader, form: Form, incoming: Incoming) -> Accepted:
+        """Check, store and record a received file. Raises `Rejected` and `Unavailable`; keeps nothing then."""
+        self._reached(Step.UPLOAD_RECEIVED)
+        name = parse_form_name(form)
+        now = int(self._clock.now())
+        # Before the expensive part; what counts is the same question inside the commit.
+        await self._ledger.glance(lambda tx: grant_upload(tx, uploader, registry, name, None, now))
+        loop = asyncio.get_running_loop()
+        facts = await loop.run_in_executor(self._executor, self._examine, form, incoming)
+        file = File(
+            id=0,
+            registry_id=registry.id,
+            project_id=0,
+            version=str(facts.file.version),
+            filename=facts.file.filename,
+            kind=facts.file.kind,
+            state="visible",
+            size_bytes=facts.digests.size_bytes,
+            sha256=facts.digests.sha256,
+            blake2_256=facts.digests.blake2_256,
+            metadata_sha256=facts.metadata_sha256,
+            requires_python=facts.metadata.requires_python,
+            uploaded_at=int(self._clock.now()),
+        )
+        record = _Record(registry, uploader, form, facts, file)
+
+        def work(tx: Transaction) -> Accepted:
+            accepted = record.run(tx)
+            self._reached(Step.UPLOAD_RECORDED)
+            return accepted
+
+        accepted = await self._ledger.write(work)
+        self._reached(Step.UPLOAD_COMMITTED)
+        if accepted.new:
+            await self._show(registry, facts, first=record.first_file)
+            # Here the receipt will be made, once the index signs them.
+        return accepted
+
+    def _examine(self, form: Form, incoming: Incoming) -> Facts:
+        """Every check that needs the bytes, then durability. Runs in a thread."""
+        digests = incoming.digests()
+        check_digests(form.fields, digests)
+        file = parse_filename(form.filename)
+        raw = read_metadata(incoming.spool.read_back(), file)
+        metadata = parse_metadata(raw)
+        check_agreement(
+            form_name=form.text("name"),
+            form_version=form.text("version"),
+            form_filetype=form.text("filetype"),
+            form_pyversion=form.text("pyversion"),
+            facts=file,
+            metadata=metadata,
+        )
+        self._reached(Step.UPLOAD_CHECKED)
+        metadata_sha256 = None
+        if file.kind == "wheel":
+            metadata_sha256 = hashlib.sha256(raw).hexdigest()
+            spool = with_space(self._blobs.spool)
+            try:
+                with_space(spool.write, raw)
+                with_space(spool.keep, metadata_sha256)
+            finally:
+                spool.discard()
+        with_space(incoming.spool.keep, digests.sha256)
+        self._reached(Step.UPLOAD_BLOB_DURABLE)
+        return Facts(file, metadata, digests, metadata_sha256)
+
+    async def _show(self, registry: Registry, facts: Facts, *, first: bool) -> None:
+        await self._renderer.project(registry, facts.file.name)
+        if first:
+            await self._renderer.listing(registry)
+
+
+class _Record:
+    """The transaction of an upload."""
+
+    def __init__(self, registry: Registry, uploader: Uploader, form: Form, facts: Facts, file: File) -> None:
+        self._registry = registry
+        self._uploader = uploader
+        self._form = form
+        self._facts = facts
+        self._file = file
+        self.first_file = False
+
+    def run(self, tx: Transaction) -> Accepted:
+        name, now = self._facts.file.name, self._file.uploaded_at
+        grant = grant_upload(tx, self._uploader, self._registry, name, self._file.version, now)
+        existing = tx.files.find(self._registry.id, self._file.filename)
+        if existing is not None:
+            return self._repeat(existing)
+        credential = self._uploader.credential
+        # Invariant: a single-use credential is consumed by the commit of its first accepted file, by nothing else.
+        if credential.single_use and not tx.credentials.spend(credential.id, self._file.sha256):
+            raise Rejected("credential-refused", "The credential is refused: it was for a single file.")
+        project = tx.projects.find(self._registry.id, name)
+        if project is None:
+            display_name = self._form.text("name") or name
+            project = tx.projects.insert(self._registry.id, name, display_name, now)
+        file = tx.files.insert(
+            replace(self._file, project_id=project.id),
+            uploaded_by=f"{self._uploader.principal.kind} {self._uploader.principal.name}",
+            publisher_id=grant.publisher.id if grant.publisher else None,
+        )
+        if file is None:
+            raise Rejected("file-exists", f"File already exists ({self._file.filename}).")
+        self.first_file = tx.projects.mark_changed(project.id) == 1
+        if self.first_file:
+            tx.projects.mark_list_changed(self._registry.id)
+        tx.audit.record(
+            Event(
+                now,
+                self._uploader.principal,
+                "upload",
+                self._registry.id,
+                name,
+                facts={
+                    "file": file.filename,
+                    "sha256": file.sha256,
+                    "publisher": grant.publisher.id if grant.publisher else None,
+                },
+            )
+        )
+        return Accepted(file, new=True)
+
+    def _repeat(self, existing: File) -> Accepted:
+        """The name is taken: the same bytes again are a retry, other bytes are refused."""
+        if existing.state == "deleted":
+            raise Rejected(
+                "file-exists",
+                f"File already exists ({existing.filename}): it was deleted, and its name stays used.",
+                hint="Publish a new version.",
+            )
+        if existing.sha256 != self._file.sha256:
+            raise Rejected(
+                "file-exists",
+                f"File already exists ({existing.filename}) with other content.",
+                hint="Published files never change: publish a new version.",
+            )
+        return Accepted(existing, new=False)
+
+
+def parse_form_name(form: Form) -> ProjectName:
+    """The normal form of the form's project name. Raises `Rejected("invalid-upload")`."""
+    text = form.text("name")
+    if text is None:
+        raise Rejected("invalid-upload", "The form has no field name.")
+    try:
+        return parse_project(text)
+    except Rejected as error:
+        raise Rejected("invalid-upload", error.detail, hint=error.hint) from None

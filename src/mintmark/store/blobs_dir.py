@@ -1,0 +1,107 @@
+"""Blobs in a directory: `blobs/ab/abcdef…`, written once and never changed.
+
+Owns durability on a file system: the order write, fsync, rename, fsync of the folder. Leaves which digests are wanted
+to the ledger; a blob no row names is an orphan that a sweep may remove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+
+CHUNK_BYTES = 256 * 1024
+_HEX = "0123456789abcdef"
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class DirectorySpool:
+    """See `service.ports.Spool`."""
+
+    def __init__(self, blobs: Path, incoming: Path) -> None:
+        self._blobs = blobs
+        self._path = incoming / secrets.token_hex(16)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(self._path, flags, 0o640), "w+b", buffering=0)
+
+    def write(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while view:
+            # An unbuffered file may write less than it was given.
+            view = view[self._file.write(view) :]
+
+    def read_back(self) -> BinaryIO:
+        self._file.seek(0)
+        return self._file
+
+    def keep(self, sha256: str) -> None:
+        target = self._blobs / sha256[:2] / sha256
+        os.fsync(self._file.fileno())
+        # Replacing an existing blob changes nothing: the name is the content's digest.
+        os.rename(self._path, target)
+        sync_directory(target.parent)
+        self._file.close()
+
+    def discard(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class DirectoryBlob:
+    """See `service.ports.BlobReader`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file: BinaryIO | None = file
+        self._file = file
+        self.size_bytes = os.fstat(file.fileno()).st_size
+
+    async def chunks(self, start: int, count: int) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        while count > 0:
+            chunk = await loop.run_in_executor(None, os.pread, self._file.fileno(), min(count, CHUNK_BYTES), start)
+            if not chunk:
+                raise OSError("the blob is shorter than it was")
+            start += len(chunk)
+            count -= len(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class DirectoryBlobs:
+    """See `service.ports.Blobs`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._blobs = directory / "blobs"
+        self._incoming = directory / "incoming"
+        self._incoming.mkdir(mode=0o750, parents=True, exist_ok=True)
+        # All folders are made and made durable now, so that an upload syncs exactly one of them.
+        if not (self._blobs / "ff").is_dir():
+            for first in _HEX:
+                for second in _HEX:
+                    (self._blobs / (first + second)).mkdir(mode=0o750, parents=True, exist_ok=True)
+            for folder in (self._blobs, directory, directory.parent):
+                sync_directory(folder)
+
+    def spool(self) -> DirectorySpool:
+        return DirectorySpool(self._blobs, self._incoming)
+
+    def open(self, sha256: str) -> DirectoryBlob | None:
+        if len(sha256) != 64 or not set(sha256) <= set(_HEX):
+            return None
+        try:
+            return DirectoryBlob(open(self._blobs / sha256[:2] / sha256, "rb", buffering=0))
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,57 @@
+"""The audit log."""
+
+from __future__ import annotations
+
+import json
+
+from mintmark.core.records import Event, Principal
+from mintmark.store.ledger.session import Row, Session, Statement, columns, to_json
+
+_ALL = "at principal_kind principal_name action registry_id project outcome facts"
+# Facts of one event as JSON text. Longer ones are cut to their names, since claims are somebody else's text.
+FACTS_MAX_CHARACTERS = 8192
+
+RECORD = Statement(
+    "INSERT INTO events (at, principal_kind, principal_name, action, registry_id, project, outcome, facts) "
+    "VALUES (:at, :principal_kind, :principal_name, :action, :registry_id, :project, :outcome, :facts)"
+)
+LATEST = Statement(f"SELECT {columns(_ALL)} FROM events ORDER BY id DESC LIMIT :limit")
+LATEST_OF_REGISTRY = Statement(
+    f"SELECT {columns(_ALL)} FROM events WHERE registry_id = :registry_id ORDER BY id DESC LIMIT :limit"
+)
+
+
+def _event(row: Row) -> Event:
+    at, kind, name, action, registry_id, project, outcome, facts = row
+    return Event(at, Principal(kind, name), action, registry_id, project, outcome, json.loads(facts))
+
+
+class Audit:
+    """See `service.ports.Audit`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def record(self, event: Event) -> None:
+        facts = to_json(dict(event.facts))
+        if len(facts) > FACTS_MAX_CHARACTERS:
+            facts = to_json({"too_long": sorted(event.facts)})
+        self._session.run(
+            RECORD,
+            {
+                "at": event.at,
+                "principal_kind": event.principal.kind,
+                "principal_name": event.principal.name,
+                "action": event.action,
+                "registry_id": event.registry_id,
+                "project": event.project,
+                "outcome": event.outcome,
+                "facts": facts,
+            },
+        )
+
+    def latest(self, registry_id: int | None, limit: int) -> list[Event]:
+        if registry_id is None:
+            return [_event(row) for row in self._session.rows(LATEST, {"limit": limit})]
+        rows = self._session.rows(LATEST_OF_REGISTRY, {"registry_id": registry_id, "limit": limit})
+        return [_event(row) for row in rows]

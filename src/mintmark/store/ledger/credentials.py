@@ -1,0 +1,62 @@
+"""Upload credentials and API tokens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from mintmark.core.records import Credential
+from mintmark.store.ledger.session import Row, Session, Statement, as_json_list, columns, placeholders, texts
+
+_FIELDS = (
+    "digest kind registry_id name publishers projects can_upload can_read single_use spent_on ref created_at "
+    "expires_at ended_at issuer_url subject"
+)
+_ALL = "id " + _FIELDS
+
+FIND = Statement(f"SELECT {columns(_ALL)} FROM credentials WHERE digest = :digest")
+INSERT = Statement(f"INSERT INTO credentials ({columns(_FIELDS)}) VALUES ({placeholders(_FIELDS)}) RETURNING id")
+END = Statement("UPDATE credentials SET ended_at = :at WHERE id = :id AND ended_at IS NULL")
+SPEND = Statement(
+    "UPDATE credentials SET spent_on = :sha256 WHERE id = :id AND (spent_on IS NULL OR spent_on = :sha256) RETURNING id"
+)
+OF_REGISTRY = Statement(
+    f"SELECT {columns(_ALL)} FROM credentials WHERE registry_id = :registry_id AND kind = :kind ORDER BY id"
+)
+
+
+def _credential(row: Row) -> Credential:
+    fields = dict(zip(_ALL.split(), row, strict=True))
+    fields["digest"] = bytes(fields["digest"])
+    fields["publishers"] = tuple(json.loads(fields["publishers"]))
+    fields["projects"] = texts(fields["projects"])
+    for name in ("can_upload", "can_read", "single_use"):
+        fields[name] = bool(fields[name])
+    return Credential(**fields)
+
+
+class Credentials:
+    """See `service.ports.Credentials`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find(self, digest: bytes) -> Credential | None:
+        row = self._session.row(FIND, {"digest": digest})
+        return _credential(row) if row else None
+
+    def insert(self, credential: Credential) -> Credential:
+        parameters: dict[str, object] = {name: getattr(credential, name) for name in _FIELDS.split()}
+        parameters["publishers"] = as_json_list(credential.publishers)
+        parameters["projects"] = as_json_list(credential.projects)
+        (row,) = self._session.rows(INSERT, parameters)
+        return replace(credential, id=row[0])
+
+    def end(self, credential_id: int, at: int) -> None:
+        self._session.run(END, {"id": credential_id, "at": at})
+
+    def spend(self, credential_id: int, sha256: str) -> bool:
+        return bool(self._session.rows(SPEND, {"id": credential_id, "sha256": sha256}))
+
+    def of_registry(self, registry_id: int, kind: str) -> list[Credential]:
+        return [_credential(row) for row in self._session.rows(OF_REGISTRY, {"registry_id": registry_id, "kind": kind})]

@@ -1,0 +1,68 @@
+"""Projects and the dirty mark of their pages."""
+
+from __future__ import annotations
+
+from mintmark.core.records import Project
+from mintmark.store.ledger.session import Session, Statement, columns
+
+_ALL = "id registry_id name display_name status changes rendered created_at"
+
+FIND = Statement(f"SELECT {columns(_ALL)} FROM projects WHERE registry_id = :registry_id AND name = :name")
+INSERT = Statement(
+    "INSERT INTO projects (registry_id, name, display_name, status, changes, rendered, created_at) "
+    "VALUES (:registry_id, :name, :display_name, 'active', 0, 0, :at) RETURNING id"
+)
+LISTED = Statement(
+    "SELECT name FROM projects p WHERE registry_id = :registry_id "
+    "AND EXISTS (SELECT 1 FROM files f WHERE f.project_id = p.id AND f.state <> 'staged') ORDER BY name"
+)
+MARK_CHANGED = Statement("UPDATE projects SET changes = changes + 1 WHERE id = :id RETURNING changes")
+# Never backwards: a slower renderer that finished later must not hide a newer page's mark.
+MARK_RENDERED = Statement("UPDATE projects SET rendered = :changes WHERE id = :id AND rendered < :changes")
+UNRENDERED = Statement(f"SELECT {columns(_ALL)} FROM projects WHERE rendered < changes ORDER BY id LIMIT :limit")
+MARK_LIST_CHANGED = Statement("UPDATE registries SET list_changes = list_changes + 1 WHERE id = :registry_id")
+LIST_CHANGES = Statement("SELECT list_changes FROM registries WHERE id = :registry_id")
+COUNT = Statement("SELECT count(*) FROM projects WHERE registry_id = :registry_id")
+
+
+class Projects:
+    """See `service.ports.Projects`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find(self, registry_id: int, name: str) -> Project | None:
+        row = self._session.row(FIND, {"registry_id": registry_id, "name": name})
+        return Project(*row) if row else None
+
+    def insert(self, registry_id: int, name: str, display_name: str, at: int) -> Project:
+        (row,) = self._session.rows(
+            INSERT, {"registry_id": registry_id, "name": name, "display_name": display_name, "at": at}
+        )
+        return Project(row[0], registry_id, name, display_name, "active", 0, 0, at)
+
+    def listed(self, registry_id: int) -> list[str]:
+        return [row[0] for row in self._session.rows(LISTED, {"registry_id": registry_id})]
+
+    def mark_changed(self, project_id: int) -> int:
+        (row,) = self._session.rows(MARK_CHANGED, {"id": project_id})
+        changes: int = row[0]
+        return changes
+
+    def mark_rendered(self, project_id: int, changes: int) -> None:
+        self._session.run(MARK_RENDERED, {"id": project_id, "changes": changes})
+
+    def mark_list_changed(self, registry_id: int) -> None:
+        self._session.run(MARK_LIST_CHANGED, {"registry_id": registry_id})
+
+    def list_changes(self, registry_id: int) -> int:
+        row = self._session.row(LIST_CHANGES, {"registry_id": registry_id})
+        return int(row[0]) if row else 0
+
+    def unrendered(self, limit: int) -> list[Project]:
+        return [Project(*row) for row in self._session.rows(UNRENDERED, {"limit": limit})]
+
+    def count(self, registry_id: int) -> int:
+        (row,) = self._session.rows(COUNT, {"registry_id": registry_id})
+        number: int = row[0]
+        return number

@@ -1,0 +1,202 @@
+"""The ledger on SQLite: one file in the data directory, no other service.
+
+Owns connections, transactions and durability (WAL, `synchronous=FULL`). Leaves statements to the nouns and the
+schema to `migrate`. One connection writes, in a thread of its own; a few read; one on the event loop's thread serves
+glances, whose look-ups take microseconds and never wait for a writer in WAL mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from mintmark.core.errors import Misconfigured, Rejected, Unavailable
+from mintmark.service.ports import Transaction
+from mintmark.store.ledger import migrate
+from mintmark.store.ledger.group_commit import GroupCommit, Outcome, Work
+from mintmark.store.ledger.nouns import SqlTransaction
+from mintmark.store.ledger.session import Session
+
+T = TypeVar("T")
+# How long a writer waits for another process, for example the command line beside a server.
+BUSY_TIMEOUT_MILLISECONDS = 10_000
+READERS = 2
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def _engine(path: Path, begin: str, *, query_only: bool) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver must not begin transactions by itself: `begin` below does.
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}",
+            "journal_mode = WAL",
+            # Invariant: an acknowledged commit survives a power failure. NORMAL would lose the last ones in WAL mode.
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"query_only = {'ON' if query_only else 'OFF'}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def translate(error: BaseException) -> BaseException:
+    """Storage trouble as one of our errors; anything else unchanged."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        name = getattr(cause, "sqlite_errorname", "")
+        if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
+            return Rejected(
+                "storage-full", "The ledger has no space left; nothing was changed.", private=f"sqlite: {name}"
+            )
+        if isinstance(cause, sqlite3.OperationalError):
+            return Unavailable("The ledger cannot be written right now.", private=f"sqlite: {name}: {cause}")
+    if isinstance(cause, OSError) and cause.errno in _FULL:
+        return Rejected("storage-full", "There is no space left; nothing was changed.", private=str(cause.strerror))
+    return error
+
+
+class SqliteLedger:
+    """See `service.ports.Ledger`. Open it with `open_ledger`."""
+
+    def __init__(self, path: Path) -> None:
+        self._writing_engine = _engine(path, "BEGIN IMMEDIATE", query_only=False)
+        self._reading_engine = _engine(path, "BEGIN", query_only=True)
+        self._writer: Connection | None = None
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-write")
+        self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
+        self._group = GroupCommit(self._commit, self._write_thread)
+        # Outside of any transaction, so that each look-up sees the newest commit.
+        self._glance_connection = self._reading_engine.raw_connection()
+        driver = self._glance_connection.driver_connection
+        assert driver is not None
+        self._glance_driver: sqlite3.Connection = driver
+        self._glancing = SqlTransaction(Session(driver, "sqlite"))
+        self._data_version = -1
+        self._trust_version = -1
+
+    # -- service.ports.Ledger ---------------------------------------------------------------------------------------
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._read, work)
+
+    async def glance(self, work: Callable[[Transaction], T]) -> T:
+        try:
+            return work(self._glancing)
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        return await self._group.run(work)
+
+    def trust_version(self) -> int:
+        # `data_version` changes on this connection whenever another one commits, in this process or elsewhere; only
+        # then is the counter read.
+        (version,) = self._glance_driver.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:
+            (self._trust_version,) = self._glance_driver.execute(
+                "SELECT value FROM counters WHERE name = 'trust'"
+            ).fetchone()
+            self._data_version = version
+        return self._trust_version
+
+    async def close(self) -> None:
+        await self._group.finish()
+        await asyncio.get_running_loop().run_in_executor(self._write_thread, self._close_writer)
+        self._write_thread.shutdown()
+        self._read_threads.shutdown()
+        self._glance_connection.close()
+        self._writing_engine.dispose()
+        self._reading_engine.dispose()
+
+    # -- in the threads ---------------------------------------------------------------------------------------------
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        try:
+            with self._reading_engine.connect() as connection, connection.begin():
+                return work(SqlTransaction(_session(connection)))
+        except (DBAPIError, sqlite3.Error) as error:
+            raise translate(error) from error
+
+    def _commit(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        if self._writer is None:
+            self._writer = self._writing_engine.connect()
+        try:
+            with self._writer.begin():
+                session = _session(self._writer)
+                transaction = SqlTransaction(session)
+                return [self._run(work, transaction) for work in works]
+        except (DBAPIError, sqlite3.Error) as error:
+            # After a failed commit the connection's state is not worth guessing.
+            self._close_writer()
+            raise translate(error) from error
+
+    def _run(self, work: Work, transaction: SqlTransaction) -> Outcome:
+        driver = _driver(self._writer)
+        driver.execute("SAVEPOINT work")
+        try:
+            outcome = Outcome(value=work(transaction))
+        except Exception as error:
+            if not driver.in_transaction:
+                # SQLite itself rolled everything back (disk full, I/O error): the whole group failed.
+                raise
+            driver.execute("ROLLBACK TO work")
+            outcome = Outcome(error=translate(error))
+        driver.execute("RELEASE work")
+        return outcome
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.close()
+
+
+def _driver(connection: Connection | None) -> sqlite3.Connection:
+    assert connection is not None
+    driver: Any = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def _session(connection: Connection) -> Session:
+    return Session(_driver(connection), "sqlite")
+
+
+def open_ledger(path: Path) -> SqliteLedger:
+    """Create or migrate the ledger's file, then open it. Raises `Misconfigured`."""
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # Two commands on a new directory: one migrates, the other waits.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # The file is made first, so that it is private from its first byte; SQLite gives its journals the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        engine = _engine(path, "BEGIN IMMEDIATE", query_only=False)
+        with engine.connect() as connection, connection.begin():
+            migrate.upgrade(connection)
+        engine.dispose()
+    except (DBAPIError, sqlite3.Error) as error:
+        raise Misconfigured(
+            "data_dir", f"The ledger {path.name} cannot be opened: {error}.", "Restore a backup."
+        ) from error
+    finally:
+        os.close(lock)
+    return SqliteLedger(path)

@@ -1,0 +1,111 @@
+"""Rendered pages in a directory: `pages/REGISTRY/simple/PROJECT/index.json`, ready for a front server.
+
+Owns atomic replacement and the memory cache in front of it. Pages can be rendered again at any time, so they are
+renamed into place but not synced. A cached page is checked against the file at each request (`os.stat` takes two
+microseconds), so that another process's page is seen at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import os
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mintmark.service.ports import Page
+
+# Bounds the memory of cached pages, compressed forms included.
+CACHE_MAX_BYTES = 64 * 1024 * 1024
+# Favours the time of the first reader after a change over the last few percent of size.
+GZIP_LEVEL = 6
+
+
+class DirectoryPages:
+    """See `service.ports.Pages`. Names are normal forms that hold no path separator; the caller guarantees it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._pages = directory / "pages"
+        self._pages.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._cache: OrderedDict[str, tuple[tuple[int, int, int], Page]] = OrderedDict()
+        self._cached_bytes = 0
+
+    def find(self, registry: str, project: str, form: str) -> Page | None:
+        path = f"{self._pages}/{registry}/simple/{project + '/' if project else ''}index.{form}"
+        try:
+            state = os.stat(path)
+        except FileNotFoundError:
+            return None
+        stamp = (state.st_mtime_ns, state.st_ino, state.st_size)
+        cached = self._cache.get(path)
+        if cached is not None and cached[0] == stamp:
+            self._cache.move_to_end(path)
+            return cached[1]
+        return self._load(path)
+
+    def replace(self, registry: str, project: str, changes: int, forms: Mapping[str, bytes]) -> None:
+        folder = self._folder(registry, project)
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        mark = folder / ".changes"
+        with self._exclusive(folder):
+            if _number(mark) > changes:
+                return
+            for form, body in forms.items():
+                _write(folder / f"index.{form}", body)
+            _write(mark, str(changes).encode())
+
+    @contextmanager
+    def _exclusive(self, folder: Path) -> Iterator[None]:
+        """Hold the page's folder against other threads and processes."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _folder(self, registry: str, project: str) -> Path:
+        root = self._pages / registry / "simple"
+        return root / project if project else root
+
+    def _load(self, path: str) -> Page | None:
+        try:
+            with open(path, "rb") as file:
+                state = os.fstat(file.fileno())
+                body = file.read()
+        except FileNotFoundError:
+            return None
+        if not body or body.endswith(b"\0"):
+            # What a power failure may leave of a file that was not synced; no page ends like this. Absent pages are
+            # rendered again.
+            return None
+        page = Page(body, gzip.compress(body, GZIP_LEVEL, mtime=0), hashlib.sha256(body).hexdigest()[:32])
+        self._remember(path, (state.st_mtime_ns, state.st_ino, state.st_size), page)
+        return page
+
+    def _remember(self, path: str, stamp: tuple[int, int, int], page: Page) -> None:
+        former = self._cache.pop(path, None)
+        if former is not None:
+            self._cached_bytes -= len(former[1].body) + len(former[1].gzip)
+        self._cache[path] = (stamp, page)
+        self._cached_bytes += len(page.body) + len(page.gzip)
+        while self._cached_bytes > CACHE_MAX_BYTES and len(self._cache) > 1:
+            _, (_, oldest) = self._cache.popitem(last=False)
+            self._cached_bytes -= len(oldest.body) + len(oldest.gzip)
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return -1
+
+
+def _write(path: Path, body: bytes) -> None:
+    fresh = path.with_name(f".{secrets.token_hex(8)}")
+    fresh.write_bytes(body)
+    fresh.replace(path)
