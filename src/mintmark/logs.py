@@ -1,0 +1,30 @@
+"""The log: text for people, or one JSON object a line.
+
+Owns its form. What is logged is decided where it happens; tokens and credentials never are.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import structlog
+
+
+def configure(log_format: str) -> None:
+    """Write the log to standard error in this form, `text` or `json`."""
+    final: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.format_exc_info] if log_format == "json" else []),
+            final,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,37 @@
+"""The application: routes in the order in which they are tried.
+
+Owns that order. aiohttp's router keeps every route whose first segment varies in one list and scans it, so the
+routes installers ask for come first.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from aiohttp import web
+
+from mintmark.web import exchange, files, operations, simple, upload
+from mintmark.web.boundary import boundary
+from mintmark.web.context import SERVICES, Services
+from mintmark.web.pages import errors
+
+
+def build(services: Services, receiving: Executor) -> web.Application:
+    """The aiohttp application. `receiving` runs the threads in which uploads are hashed and written."""
+    app = web.Application(
+        middlewares=[boundary],  # Bodies are never inflated: every bound on a body is the bound of what is read.
+        handler_args={"access_log": None, "auto_decompress": False},
+    )
+    app[SERVICES] = services
+    app[upload.RECEIVING] = receiving
+    for routes in (
+        simple.HOT_ROUTES,
+        files.ROUTES,
+        upload.ROUTES,
+        exchange.ROUTES,
+        simple.ROUTES,
+        operations.ROUTES,
+        errors.ROUTES,
+    ):
+        app.add_routes(routes)
+    return app

@@ -1,0 +1,104 @@
+"""The simple API: lists of projects and project pages (PEP 503, 691, 700).
+
+Owns negotiation, redirects and validators. Pages come rendered from `service.browse`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+
+from mintmark.core import negotiate
+from mintmark.core.errors import Rejected
+from mintmark.core.names import parse_project
+from mintmark.core.records import Registry
+from mintmark.web.context import OWN_REGISTRY, address_of, registry_of, services
+
+_NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+# Always revalidated: what an upload was told is published must be what the next installer sees.
+CACHE = "no-cache"
+VARY = "Accept, Accept-Encoding, Authorization"
+
+
+async def project_page(request: web.Request) -> web.Response:
+    """GET /REGISTRY/simple/PROJECT/."""
+    registry = await registry_of(request)
+    name = request.match_info["project"]
+    if not _NORMAL.match(name):
+        return await _normalized(request, registry, name)
+    return await _page(request, registry, name)
+
+
+async def project_list(request: web.Request) -> web.Response:
+    """GET /REGISTRY/simple/."""
+    return await _page(request, await registry_of(request), "")
+
+
+async def add_slash(request: web.Request) -> web.Response:
+    """GET without the slash at the end: 301 to the page (PEP 503)."""
+    registry = await registry_of(request)
+    name = request.match_info.get("project")
+    if name is None:
+        return _moved(request, registry, "")
+    return await _normalized(request, registry, name)
+
+
+async def _normalized(request: web.Request, registry: Registry, name: str) -> web.Response:
+    try:
+        return _moved(request, registry, parse_project(name) + "/")
+    except Rejected:
+        raise Rejected("not-found", "That is no project name.") from None
+
+
+def _moved(request: web.Request, registry: Registry, rest: str) -> web.Response:
+    prefix = "" if request[OWN_REGISTRY] else f"/{registry.slug}"
+    return web.Response(status=301, headers={"Location": f"{prefix}/simple/{rest}", "Cache-Control": CACHE})
+
+
+async def _page(request: web.Request, registry: Registry, project: str) -> web.Response:
+    headers = request.headers
+    chosen = negotiate.simple_form(headers.get("Accept"))
+    if chosen is None:
+        raise Rejected(
+            "not-acceptable",
+            "This page exists as HTML and as JSON only.",
+            hint=f"Accept {negotiate.JSON_V1} or {negotiate.HTML}.",
+        )
+    form, content_type = chosen
+    authorization = headers.get("Authorization")
+    page = await services(request).browse.page(registry, project, form, authorization, address_of(request))
+    etag = f'"{page.etag}"'
+    fields = {
+        # On a 304 as well: pip merges its headers into the page it has cached.
+        "Content-Type": content_type,
+        "ETag": etag,
+        "Vary": VARY,
+        "Cache-Control": f"private, {CACHE}" if registry.private else CACHE,
+    }
+    if_none_match = headers.get("If-None-Match")
+    if if_none_match is not None and names_etag(if_none_match, etag):
+        return web.Response(status=304, headers=fields)
+    if "gzip" in headers.get("Accept-Encoding", ""):
+        fields["Content-Encoding"] = "gzip"
+        return web.Response(body=page.gzip, headers=fields)
+    return web.Response(body=page.body, headers=fields)
+
+
+def names_etag(header: str, etag: str) -> bool:
+    """Whether If-None-Match names the validator (RFC 9110, section 13.1.2: weak comparison)."""
+    return header.strip() == "*" or any(part.strip().removeprefix("W/") == etag for part in header.split(","))
+
+
+HOT_ROUTES = (
+    web.get("/{registry}/simple/{project}/", project_page),
+    web.get("/simple/{project}/", project_page),
+)
+ROUTES = (
+    web.get("/{registry}/simple/", project_list),
+    web.get("/simple/", project_list),
+    web.get("/{registry}/simple", add_slash),
+    web.get("/simple", add_slash),
+    web.get("/{registry}/simple/{project}", add_slash),
+    web.get("/simple/{project}", add_slash),
+)
