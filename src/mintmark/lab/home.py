@@ -1,0 +1,103 @@
+"""The folder of `mintmark serve --dev`: settings, certificates, and how to reach the simulated identity providers.
+
+Owns its layout and the mark that tells a development index from a real one. Leaves running anything to the command
+line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mintmark.core.errors import Misconfigured
+from mintmark.lab.authority import Authority
+
+DEFAULT_DIRECTORY = "mintmark-dev"
+DEFAULT_PORT = 8443
+# Beside the data, so that every command that opens the data can tell.
+MARK = "lab.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """How to reach a running development index's identity providers. `secret` opens their control endpoint."""
+
+    control_url: str
+    secret: str
+    ca_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths of one development index."""
+
+    directory: Path
+    settings_path: Path
+    port: int
+    authority: Authority
+
+    @property
+    def base_url(self) -> str:
+        """The index's URL."""
+        return f"https://localhost:{self.port}"
+
+    @property
+    def provider_port(self) -> int:
+        """The simulated identity providers listen beside the index, so that their issuer URLs stay the same."""
+        return self.port + 1
+
+
+def prepare(directory: Path, port: int) -> Home:
+    """Make or renew the folder. Raises `Misconfigured`."""
+    if not 0 < port < 65535:
+        raise Misconfigured("port", f"{port} is no port with one behind it.", "Choose 1024 to 65534.")
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        directory = directory.resolve()
+        authority = Authority.open(directory / "tls", time.time())
+        certificate, key = authority.issue(("localhost", "127.0.0.1", "::1"))
+    except OSError as error:
+        raise Misconfigured(
+            "dev", f"{directory} cannot be used: {error.strerror}.", "Name a folder of your own with --dir."
+        ) from None
+    home = Home(directory, directory / "mintmark.toml", port, authority)
+    lines = (
+        "# Written by `mintmark serve --dev` at every start. For development on this machine only.",
+        'data_dir = "data"',
+        f'base_url = "{home.base_url}"',
+        f'listen = "127.0.0.1:{port}"',
+        f"tls_certificate = {json.dumps(str(certificate))}",
+        f"tls_key = {json.dumps(str(key))}",
+    )
+    home.settings_path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return home
+
+
+def announce(home: Home, control_url: str, secret: str) -> None:
+    """Let other commands of this user find the running providers."""
+    path = home.directory / MARK
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"control_url": control_url, "secret": secret, "ca": str(home.authority.ca_path)}, file)
+    fresh.replace(path)
+
+
+def is_dev(data_dir: Path) -> bool:
+    """Whether a data directory belongs to a development index."""
+    return (data_dir.parent / MARK).exists()
+
+
+def find(data_dir: Path) -> Lab:
+    """How to reach the providers beside this data directory. Raises `Misconfigured`."""
+    try:
+        value = json.loads((data_dir.parent / MARK).read_text(encoding="utf-8"))
+        return Lab(str(value["control_url"]), str(value["secret"]), Path(str(value["ca"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Misconfigured(
+            "lab", "There are no simulated identity providers beside this index.", "Start `mintmark serve --dev` first."
+        ) from None

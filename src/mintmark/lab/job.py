@@ -1,0 +1,115 @@
+"""The environment of a command that runs as a simulated CI job.
+
+Owns asking a running lab for a job's variables, synchronously, for the command line and for tests. Leaves making them
+to `lab.provider_server` and starting the command to its caller.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
+
+from mintmark.lab.identity import PROTECTED_REF
+
+TIMEOUT_SECONDS = 10.0
+ANSWER_MAX_BYTES = 256 * 1024
+
+
+class LabError(Exception):
+    """The lab gave no job. `sentence` says what happened and what to do."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class LabUnreachable(LabError):
+    """Nothing that is this lab answers there."""
+
+
+class LabRefused(LabError):
+    """The lab answered, and says what is wrong with the order."""
+
+
+def job_environment(
+    control_url: str,
+    secret: str,
+    ca_path: Path | None,
+    ci: str,
+    config: Mapping[str, str],
+    audience: str,
+    claims: Mapping[str, object] | None = None,
+    ref: str = PROTECTED_REF,
+) -> dict[str, str]:
+    """The variables that a job of `ci` has: its CI system's own, and the ones that make clients trust the lab's CA.
+
+    `control_url` is the lab's base URL. The values hold secrets of the job: never print them.
+    """
+    order = {"issuer": ci, "config": dict(config), "claims": dict(claims or {}), "audience": audience, "ref": ref}
+    variables = _post(f"{control_url.rstrip('/')}/-/lab/job", secret, ca_path, order).get("variables")
+    if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
+        raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
+    environment = {str(name): str(value) for name, value in variables.items()}
+    if ca_path is not None:
+        # uv, and everything on OpenSSL or rustls, reads the first; requests reads the second.
+        environment |= {"SSL_CERT_FILE": str(ca_path), "REQUESTS_CA_BUNDLE": str(ca_path)}
+    return environment
+
+
+def job_token(
+    control_url: str,
+    secret: str,
+    ca_path: Path | None,
+    ci: str,
+    config: Mapping[str, str],
+    audience: str,
+    claims: Mapping[str, object] | None = None,
+    ref: str = PROTECTED_REF,
+) -> str:
+    """A fresh identity token of such a job, by itself."""
+    order = {"issuer": ci, "config": dict(config), "claims": dict(claims or {}), "audience": audience, "ref": ref}
+    token = _post(f"{control_url.rstrip('/')}/-/lab/token", secret, ca_path, order).get("token")
+    if not isinstance(token, str):
+        raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
+    return token
+
+
+def _post(url: str, secret: str, ca_path: Path | None, order: Mapping[str, object]) -> dict[str, Any]:
+    if not url.startswith(("https://", "http://")):
+        raise LabUnreachable(f"{url} is not an https URL.")
+    try:
+        context = ssl.create_default_context(cafile=ca_path)
+    except OSError:
+        raise LabUnreachable(f"The lab's CA certificate {ca_path} cannot be read; is the lab running?") from None
+    # No proxy, whatever the environment says: the lab is on this machine.
+    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+    headers = {"X-Lab-Secret": secret, "Content-Type": "application/json"}
+    try:
+        request = Request(url, json.dumps(order).encode("ascii"), headers, method="POST")
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            answer = json.loads(response.read(ANSWER_MAX_BYTES))
+    except HTTPError as error:
+        with error:
+            raise LabRefused(_message(error)) from None
+    except URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            trusted = f"the CA in {ca_path}" if ca_path else "the system's certificates"
+            raise LabUnreachable(f"What answers at {url} is not trusted by {trusted}.") from None
+        raise LabUnreachable(f"Nothing answers at {url}: {error.reason}. Start the lab first.") from None
+    except (OSError, ValueError, HTTPException) as error:
+        raise LabUnreachable(f"What answers at {url} is not a Mintmark lab: {type(error).__name__}.") from None
+    return answer if isinstance(answer, dict) else {}
+
+
+def _message(error: HTTPError) -> str:
+    try:
+        message = json.loads(error.read(ANSWER_MAX_BYTES))["message"]
+    except (OSError, ValueError, LookupError, TypeError):
+        message = None
+    return message if isinstance(message, str) else f"The lab answered {error.code} {error.reason}."

@@ -1,0 +1,259 @@
+"""Simulated CI identity providers: one server on loopback that is several issuers.
+
+Owns the wire of the issuers (discovery, keys, GitHub's token request) and the two control endpoints by which a test or
+`mintmark lab` orders tokens and jobs. Leaves what a token says to `lab.identity`, its signature to `lab.signer`, TLS to
+`lab.authority`, and how a command gets its environment to `lab.job`.
+
+It listens on 127.0.0.1 only, and whoever orders something must know its secret: a token of a lab is worth something to
+an index that trusts the lab. Nothing here logs a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import ssl
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from random import Random, SystemRandom
+from types import TracebackType
+
+from aiohttp import web
+
+from mintmark.core.errors import Rejected
+from mintmark.core.providers import BY_SLUG
+from mintmark.core.providers.model import Provider
+from mintmark.lab.identity import ImpossibleJob, claims_for
+from mintmark.lab.orders import BODY_MAX_BYTES, BadOrder, Order, audience_variable, parse_audience, parse_order
+from mintmark.lab.signer import Signer
+from mintmark.service.ports import Clock
+
+JOBS_MAX = 1000
+SECRET_HEADER = "X-Lab-Secret"
+TOKEN_REQUEST_PATH = "/github/actions/oidc-token"
+CONTROL_TOKEN_PATH = "/-/lab/token"
+CONTROL_JOB_PATH = "/-/lab/job"
+
+
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """Where an issuer lives, in the shape of the real one's URLs."""
+
+    issuer: str
+    jwks: str
+
+
+# GitHub as an Enterprise Server has it; GitLab under a relative root.
+_PATHS = {
+    "github": _Paths("/github/_services/token", "/github/_services/token/.well-known/jwks"),
+    "gitlab": _Paths("/gitlab", "/gitlab/oauth/discovery/keys"),
+}
+
+
+class LabProviders:
+    """The simulated issuers. `signers` is there to be rotated; `secret` opens the control endpoints.
+
+    Without `ssl_context` it speaks plain http, which no index takes for a GitHub issuer.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        ssl_context: ssl.SSLContext | None = None,
+        signers: Mapping[str, Signer] | None = None,
+        secret: str | None = None,
+        random: Random | None = None,
+        port: int = 0,
+        host_name: str = "localhost",
+        jobs_max: int = JOBS_MAX,
+    ) -> None:
+        self.signers = {slug: (signers or {}).get(slug) or Signer() for slug in _PATHS}
+        self.secret = secret if secret is not None else secrets.token_urlsafe(32)
+        self.port = port
+        self._clock = clock
+        self._ssl_context = ssl_context
+        self._random = random or SystemRandom()
+        self._host_name = host_name
+        self._jobs_max = jobs_max
+        self._runner: web.AppRunner | None = None
+        # Job id to what it is and the digest of the bearer token that may ask for its identity.
+        self._jobs: OrderedDict[str, tuple[Order, bytes]] = OrderedDict()
+
+    @property
+    def base_url(self) -> str:
+        """The server's own URL, without a slash at the end; known once started."""
+        return f"{'https' if self._ssl_context else 'http'}://{self._host_name}:{self.port}"
+
+    def issuer_url(self, slug: str) -> str:
+        """The issuer URL of a provider, as `iss` says it."""
+        return self.base_url + _PATHS[slug].issuer
+
+    async def start(self) -> None:
+        """Listen. `port` is the real one afterwards."""
+        # No access log: a lab's terminal belongs to the command under test. Bodies are never inflated, so their
+        # bound is the bound of what is read.
+        self._runner = web.AppRunner(self._application(), access_log=None, auto_decompress=False)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._ssl_context).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        """Stop listening and forget the jobs. May be called twice."""
+        runner, self._runner = self._runner, None
+        self._jobs.clear()
+        if runner is not None:
+            await runner.cleanup()
+
+    async def __aenter__(self) -> LabProviders:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def token(self, order: Order, audience: str) -> str:
+        """A fresh, signed identity token; raises `BadOrder`."""
+        slug = order.provider.slug
+        issuer_url = self.issuer_url(slug)
+        try:
+            claims = claims_for(
+                order.provider,
+                issuer_url,
+                order.provider.issuer.server(issuer_url),
+                order.config,
+                overrides=order.claims,
+                ref=order.ref,
+                now=self._clock.now(),
+                random=self._random,
+                audience=audience,
+                old_subject=order.old_subject,
+            )
+        except Rejected as error:
+            raise BadOrder(error.sentence) from None
+        except ImpossibleJob as error:
+            raise BadOrder(str(error)) from None
+        return self.signers[slug].sign(claims)
+
+    # -- the issuers --------------------------------------------------------------------------------------------------
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=BODY_MAX_BYTES, middlewares=[_sentences])
+        for slug, paths in _PATHS.items():
+            application.router.add_get(f"{paths.issuer}/.well-known/openid-configuration", self._discovery(slug))
+            application.router.add_get(paths.jwks, self._jwks(slug))
+        application.router.add_get(TOKEN_REQUEST_PATH, self._github_token)
+        application.router.add_post(CONTROL_TOKEN_PATH, self._control_token)
+        application.router.add_post(CONTROL_JOB_PATH, self._control_job)
+        return application
+
+    def _discovery(self, slug: str) -> _Handler:
+        provider: Provider = BY_SLUG[slug]
+
+        async def answer(request: web.Request) -> web.Response:
+            return _answer(
+                {
+                    "issuer": self.issuer_url(slug),
+                    "jwks_uri": self.base_url + _PATHS[slug].jwks,
+                    "id_token_signing_alg_values_supported": [self.signers[slug].algorithm],
+                    "claims_supported": sorted(provider.known),
+                    "response_types_supported": ["id_token"],
+                    "subject_types_supported": ["public"],
+                    # Says to whoever looks that nothing signed here proves anything.
+                    "mintmark_lab": True,
+                }
+            )
+
+        return answer
+
+    def _jwks(self, slug: str) -> _Handler:
+        async def answer(request: web.Request) -> web.Response:
+            return web.Response(body=self.signers[slug].jwks(), content_type="application/json")
+
+        return answer
+
+    async def _github_token(self, request: web.Request) -> web.Response:
+        """GitHub's request for an identity token, as the runner's variables point to it."""
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        job = self._jobs.get(request.query.get("run", ""))
+        # One answer for an unknown job and a wrong token.
+        if job is None or scheme.lower() != "bearer" or not hmac.compare_digest(_digest(bearer.strip()), job[1]):
+            return _answer({"message": "The bearer token is not the one of this job."}, 401)
+        audiences = request.query.getall("audience", [])
+        if len(audiences) != 1:
+            raise BadOrder("The request must name one audience: append &audience= to the request URL.")
+        token = self.token(job[0], parse_audience(audiences[0]))
+        return _answer({"count": len(token), "value": token})
+
+    # -- control ------------------------------------------------------------------------------------------------------
+
+    async def _control_token(self, request: web.Request) -> web.Response:
+        order = await self._order(request)
+        return _answer({"token": self.token(order, _audience(order))})
+
+    async def _control_job(self, request: web.Request) -> web.Response:
+        order = await self._order(request)
+        if order.provider.slug == "gitlab":
+            audience = _audience(order)
+            name = audience_variable(audience)
+            return _answer({"variables": {"GITLAB_CI": "true", name: self.token(order, audience)}})
+        # Made once now, so that a mistake is told to whoever ordered the job and not to the client under test.
+        self.token(order, "mintmark_lab")
+        job_id, bearer = secrets.token_hex(16), secrets.token_urlsafe(32)
+        self._jobs[job_id] = (order, _digest(bearer))
+        while len(self._jobs) > self._jobs_max:
+            self._jobs.popitem(last=False)
+        return _answer(
+            {
+                "variables": {
+                    "GITHUB_ACTIONS": "true",
+                    # With a query, as GitHub's: clients append `&audience=`.
+                    "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.base_url}{TOKEN_REQUEST_PATH}?run={job_id}&api-version=2.0",
+                    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": bearer,
+                }
+            }
+        )
+
+    async def _order(self, request: web.Request) -> Order:
+        given = request.headers.get(SECRET_HEADER, "")
+        if not hmac.compare_digest(_digest(given), _digest(self.secret)):
+            raise web.HTTPUnauthorized(text=f"The header {SECRET_HEADER} does not hold this lab's secret.")
+        return parse_order(await request.read(), self.signers.keys())
+
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def _sentences(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Every refusal as JSON with one sentence."""
+    try:
+        return await handler(request)
+    except BadOrder as error:
+        return _answer({"message": str(error)}, 400)
+    except web.HTTPRequestEntityTooLarge:
+        return _answer({"message": f"The body is larger than {BODY_MAX_BYTES} bytes."}, 413)
+    except web.HTTPException as error:
+        return _answer({"message": error.text or error.reason}, error.status)
+
+
+def _audience(order: Order) -> str:
+    if order.audience is None:
+        raise BadOrder("The body has no audience.")
+    return order.audience
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+def _answer(value: object, status: int = 200) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(
+        body=json.dumps(value).encode("ascii"), content_type="application/json", status=status, headers=headers
+    )
