@@ -1,0 +1,140 @@
+"""`mintmark lab`: a command as if in a CI job, beside `mintmark serve --dev`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import click
+
+from mintmark.cli.session import parse_assignments, settings_of
+from mintmark.core.errors import Misconfigured, Rejected
+from mintmark.core.providers import BY_SLUG, PROVIDERS
+from mintmark.lab.home import find
+from mintmark.lab.job import LabRefused, LabUnreachable, job_environment
+from mintmark.settings import Settings
+
+# Of whatever CI system this really runs in: the command must see the simulated one only.
+_REAL_CI = (
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "BUILDKITE",
+    "CIRCLECI",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+)
+EXIT_NOT_FOUND = 127
+
+_ci = click.option("--ci", required=True, type=click.Choice([p.slug for p in PROVIDERS]), help="The kind of CI system.")
+_field = click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Who the job is, as for a publisher. Default: the examples.",
+)
+_claim = click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="Replace one claim of its token.")
+_ref = click.option("--ref", default="refs/heads/main", help="The branch or tag it runs on. Default: refs/heads/main.")
+_audience = click.option("--audience", help="Audience of its token. Default: the host's, which uv asks for.")
+
+
+@click.group()
+def lab() -> None:
+    """Run a command as if in a CI job, beside `mintmark serve --dev`."""
+
+
+@lab.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="\b\nExample:\n  mintmark lab run --ci gitlab --field project-path=team/hello -- "
+    "uv publish --publish-url https://localhost:8443/demo/legacy/",
+)
+@_ci
+@_field
+@_claim
+@_ref
+@_audience
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def run(
+    ctx: click.Context,
+    ci: str,
+    fields: tuple[str, ...],
+    claims: tuple[str, ...],
+    ref: str,
+    audience: str | None,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND with a fresh identity token of a simulated CI job, and its exit code."""
+    variables = _job(settings_of(ctx), ci, fields, claims, ref, audience)
+    environment = {name: value for name, value in os.environ.items() if name not in _REAL_CI} | variables
+    # uv and pip must reach the index and the providers directly, and trust the lab's CA.
+    environment |= {"NO_PROXY": "localhost,127.0.0.1", "PIP_CERT": variables["SSL_CERT_FILE"]}
+    try:
+        ctx.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603 - that is what it is for
+    except FileNotFoundError:
+        click.echo(f"There is no command {command[0]!r} on PATH.", err=True)
+        ctx.exit(EXIT_NOT_FOUND)
+
+
+@lab.command(epilog="\b\nExample:\n  mintmark lab token --ci gitlab --audience mintmark_localhost_demo")
+@_ci
+@_field
+@_claim
+@_ref
+@_audience
+@click.pass_context
+def token(
+    ctx: click.Context, ci: str, fields: tuple[str, ...], claims: tuple[str, ...], ref: str, audience: str | None
+) -> None:
+    """Print a fresh identity token, for the manual way with curl. Nothing but the lab trusts it."""
+    from mintmark.lab.job import job_token
+
+    settings = settings_of(ctx)
+    at = find(Path(settings.data_dir))
+    try:
+        click.echo(
+            job_token(
+                at.control_url,
+                at.secret,
+                at.ca_path,
+                ci,
+                _config(ci, fields),
+                audience or settings.host_audience,
+                parse_assignments(claims),
+                ref,
+            )
+        )
+    except (LabRefused, LabUnreachable) as error:
+        raise _told(error) from None
+
+
+def _config(ci: str, fields: tuple[str, ...]) -> dict[str, str]:
+    provider = BY_SLUG[ci]
+    defaults = {field.name: field.example for field in provider.fields if field.required}
+    return defaults | parse_assignments(fields)
+
+
+def _job(
+    settings: Settings, ci: str, fields: tuple[str, ...], claims: tuple[str, ...], ref: str, audience: str | None
+) -> dict[str, str]:
+    at = find(Path(settings.data_dir))
+    try:
+        return job_environment(
+            at.control_url,
+            at.secret,
+            at.ca_path,
+            ci,
+            _config(ci, fields),
+            audience or settings.host_audience,
+            parse_assignments(claims),
+            ref,
+        )
+    except (LabRefused, LabUnreachable) as error:
+        raise _told(error) from None
+
+
+def _told(error: LabRefused | LabUnreachable) -> Exception:
+    if isinstance(error, LabRefused):
+        return Rejected("invalid-request", error.sentence)
+    return Misconfigured("lab", error.sentence, "Start `mintmark serve --dev` and leave it running.")

@@ -1,0 +1,114 @@
+"""The command `mintmark`.
+
+Owns exit codes and how failures are told. Each command is a file of its own and is imported when it is called, so
+that `mintmark --help` is quick and the bare install needs no server packages.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+
+import click
+
+from mintmark import __version__
+from mintmark.core.errors import Misconfigured, Rejected, Unavailable
+
+EXIT_REJECTED = 2
+EXIT_BUG = 70
+EXIT_UNAVAILABLE = 75
+EXIT_MISCONFIGURED = 78
+
+# Command, module, attribute, and the line of `mintmark --help` (known without importing the command).
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "serve": ("mintmark.cli.serve:serve", "Run the index."),
+    "apply": ("mintmark.cli.apply:apply", "Make registries, issuers and publishers what a file says."),
+    "registry": ("mintmark.cli.registry:registry", "Create, list, show and remove registries."),
+    "issuer": ("mintmark.cli.issuer:issuer", "Trust identity providers."),
+    "publisher": ("mintmark.cli.publisher:publisher", "Say who may publish what."),
+    "token": ("mintmark.cli.token:token", "API tokens, for what has no identity token."),
+    "audit": ("mintmark.cli.audit:audit", "Show what happened, by whom."),
+    "lab": ("mintmark.cli.lab:lab", "Run a command as if in a CI job (beside serve --dev)."),
+}
+
+EPILOG = f"""\b
+Exit codes:
+  0   done
+  {EXIT_REJECTED}   refused: the message says what to change
+  {EXIT_BUG}  a bug in Mintmark
+  {EXIT_UNAVAILABLE}  something needed does not work right now; try again
+  {EXIT_MISCONFIGURED}  the settings are incomplete or unsafe; the message has the cure
+
+\b
+Try it:
+  mintmark serve --dev
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = COMMANDS.get(cmd_name)
+        if found is None:
+            return None
+        module, _, name = found[0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mintmark")
+@click.option(
+    "--config", "config", metavar="FILE", help="Settings file. Default: $MINTMARK_CONFIG, else mintmark.toml."
+)
+@click.pass_context
+def main(ctx: click.Context, config: str | None) -> None:
+    """A Python package index whose uploads need no stored secret."""
+    ctx.obj = config
+
+
+def run() -> None:
+    """The entry point: run a command and turn failures into a sentence and an exit code."""
+    try:
+        code = main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Rejected as error:
+        _tell(f"Refused ({error.code.name}): {error.sentence}", EXIT_REJECTED)
+    except Unavailable as error:
+        _tell(f"Unavailable: {error.what} Try again later.", EXIT_UNAVAILABLE)
+    except Misconfigured as error:
+        _tell(f"Misconfigured ({error.setting}): {error.problem}\nWhat to do: {error.cure}", EXIT_MISCONFIGURED)
+    except ModuleNotFoundError as error:
+        _missing(error)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(text: str, code: int) -> None:
+    click.echo(text, err=True)
+    sys.exit(code)
+
+
+def _missing(error: ModuleNotFoundError) -> None:
+    if (error.name or "").startswith("mintmark"):
+        raise error
+    _tell(
+        f"Misconfigured (installation): The package {error.name} is not installed.\n"
+        "What to do: pip install 'mintmark[server]'",
+        EXIT_MISCONFIGURED,
+    )
