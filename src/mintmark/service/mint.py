@@ -213,8 +213,9 @@ class _Attempt:
         stale = [publisher for publisher in pending if tx.projects.find(publisher.registry_id, publisher.project)]
         fresh = [publisher for publisher in pending if publisher not in stale]
         if self._host_rooted and regular:
-            # The host-wide exchange creates nothing when there is something to publish to.
-            fresh = []
+            # The host-wide exchange creates nothing in a registry beside the one there is something to publish to.
+            homes_of_regular = {publisher.registry_id for publisher in regular}
+            fresh = [publisher for publisher in fresh if {publisher.registry_id} == homes_of_regular]
         covering = regular + fresh
         homes = {c.registry.id: c.registry for c in self._candidates}
         covered = {publisher.registry_id for publisher in covering}
