@@ -4,6 +4,7 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 DEMO := build/demo-$(VERSION)
 TEST := build/test-$(VERSION)
+REAL := build/real-$(VERSION)
 # Packages come from the requirement files alone, so that only what their hashes allow is installed.
 INSTALL = -m pip --disable-pip-version-check install --quiet --require-hashes
 THIS = -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
@@ -22,8 +23,9 @@ check: $(TEST)/ready
 	$(TEST)/bin/mypy
 	$(TEST)/bin/lint-imports --no-cache --verbose > build/imports.txt || { cat build/imports.txt; exit 1; }
 
-test-real: $(TEST)/ready
-	$(TEST)/bin/python -m pytest -q -m real
+test-real: $(REAL)/ready
+	@[ -d tests/real/node_modules ] || ! command -v npm >/dev/null || (cd tests/real && npm ci --silent)
+	$(REAL)/bin/python -m pytest -q -m real tests/real
 
 bench: $(TEST)/ready
 	$(TEST)/bin/python -m bench
@@ -50,4 +52,10 @@ $(TEST)/ready: requirements/test.txt pyproject.toml
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/python $(INSTALL) -r requirements/test.txt
 	$(TEST)/bin/python $(THIS)
+	touch $@
+
+$(REAL)/ready: requirements/real.txt pyproject.toml
+	$(PYTHON) -m venv $(REAL)
+	$(REAL)/bin/python $(INSTALL) -r requirements/real.txt
+	$(REAL)/bin/python $(THIS)
 	touch $@

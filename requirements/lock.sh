@@ -10,3 +10,5 @@ compile() {
 }
 compile requirements/demo.txt pyproject.toml requirements/demo.in
 compile requirements/test.txt pyproject.toml requirements/demo.in requirements/test.in -c requirements/demo.txt
+compile requirements/real.txt pyproject.toml requirements/demo.in requirements/test.in requirements/real.in \
+    -c requirements/test.txt

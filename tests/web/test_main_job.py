@@ -24,8 +24,8 @@ async def test_publish_and_install(world: World) -> None:
     page = await world.get("/acme/simple/widget/", auth=secret, headers=JSON)
     assert [entry["filename"] for entry in page.json["files"]] == ["widget-1.0-py3-none-any.whl", "widget-1.0.tar.gz"]
     _, data = wheel()
-    file = await world.get(f"/acme/simple/widget/{page.json['files'][0]['url']}", auth=secret)
-    assert (file.status, file.body) == (200, data)
+    got = await world.get(f"/acme/simple/widget/{page.json['files'][0]['url']}", auth=secret)
+    assert (got.status, got.body) == (200, data)
     burned = await world.request("POST", "/_/oidc/burn-token", json={"token": secret})
     assert (burned.status, burned.json) == (202, {"message": "Accepted"})
     assert (await world.upload(secret, wheel(version="2.0"))).status == 403

@@ -16,7 +16,7 @@ _TEMPLATES = Environment(
 HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "max-age=3600",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -28,12 +28,12 @@ def render() -> bytes:
 
 
 async def errors(_request: web.Request) -> web.Response:
-    """GET /-/errors."""
+    """GET /-/errors: what every error code means and what helps, for people."""
     return web.Response(body=render(), headers=HEADERS)
 
 
 async def front(_request: web.Request) -> web.Response:
-    """GET /: what this is."""
+    """GET /: says what this host is, for people."""
     return web.Response(body=_TEMPLATES.get_template("front.html").render().encode(), headers=HEADERS)
 
 
