@@ -6,9 +6,17 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from mintmark.lab.signer import Signer
 from support.world import GITHUB, GITLAB, SELF_HOSTED, World, running_world
+
+# The same examples in every run, and none judged by the time it takes on a busy machine.
+hypothesis_settings.register_profile(
+    "mintmark", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("mintmark")
 
 
 @pytest.fixture(scope="session")
