@@ -5,13 +5,16 @@ Owns the wiring and the order of starting and stopping. No other module construc
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from mintmark.core.errors import Rejected, Unavailable
 from mintmark.service.directory import Directory
 from mintmark.service.limits import Limit
 from mintmark.service.ports import Clock, Entropy, Keys
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 LOG = structlog.get_logger("mintmark")
 # Enough to keep several disks' queues busy; each thread holds at most one piece of a file.
 RECEIVING_THREADS = 8
+# How long a page may stay behind when its writer died beside a running server, or when the disk was full.
+HEAL_SECONDS = 30.0
 
 
 class Index:
@@ -60,6 +65,7 @@ class Index:
         self.tokens = Tokens(self.ledger, self.clock, self.entropy)
         self._keys: HttpKeys | None = None
         self._receiving: ThreadPoolExecutor | None = None
+        self._healing: asyncio.Task[None] | None = None
 
     def application(self, keys: Keys | None = None, *, accept_lab: bool = False) -> web.Application:
         """The web application. `keys` replaces fetching, for the lab; `accept_lab` is for `serve --dev` only."""
@@ -141,15 +147,36 @@ class Index:
     async def _start(self, _app: web.Application) -> None:
         if self._keys is not None:
             await self._keys.start()
-        healed = await self.renderer.heal()
-        if healed:
-            LOG.info("pages rendered again after a crash", pages=healed)
+        await self._heal()
+        self._healing = asyncio.create_task(self._heal_forever(), name="mintmark-heal")
+
+    async def _heal(self) -> None:
+        try:
+            healed = await self.renderer.heal()
+        except (Rejected, Unavailable) as error:
+            # A full disk keeps no reader from the pages there are; the next round tries again.
+            LOG.warning("pages are behind", private=error.private)
+        except Exception:
+            # One project that cannot be rendered is no reason to serve none.
+            LOG.exception("pages are behind")
+        else:
+            if healed:
+                LOG.info("pages rendered again", pages=healed)
+
+    async def _heal_forever(self) -> None:
+        while True:
+            await asyncio.sleep(HEAL_SECONDS)
+            await self._heal()
 
     async def close(self) -> None:
-        """Stop everything this index started, in the opposite order."""
-        if self._keys is not None:
-            await self._keys.close()
-        if self._receiving is not None:
-            self._receiving.shutdown()
-        await self.renderer.close()
-        await self.ledger.close()
+        """Stop everything this index started, in the opposite order, whatever fails on the way."""
+        async with AsyncExitStack() as last_first:
+            last_first.push_async_callback(self.ledger.close)
+            last_first.push_async_callback(self.renderer.close)
+            if self._receiving is not None:
+                last_first.callback(self._receiving.shutdown)
+            if self._keys is not None:
+                last_first.push_async_callback(self._keys.close)
+            if self._healing is not None:
+                self._healing.cancel()
+                await asyncio.gather(self._healing, return_exceptions=True)

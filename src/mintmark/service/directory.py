@@ -55,7 +55,8 @@ class Directory:
         """The snapshot of this moment."""
         version = self._ledger.trust_version()
         if self._snapshot is None or self._snapshot.version != version:
-            registries, issuers = await self._ledger.glance(_load)
+            # One snapshot of both: between two look-ups an issuer of a new registry may appear.
+            registries, issuers = await self._ledger.read(_load)
             self._snapshot = _snapshot(version, registries, issuers)
             self._keys.watch(key_source(issuer) for issuer in issuers if issuer.enabled)
         return self._snapshot

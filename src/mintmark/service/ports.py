@@ -101,6 +101,13 @@ class Pages(Protocol):
         Guarantee: never replaces a page by an older one, whoever renders where; then it does nothing.
         """
 
+    def settle(self, registry: str, project: str) -> None:
+        """Make the page durable.
+
+        Guarantee: on return the page as it is now, or a later one, survives a power failure; before, a power failure
+        may bring an older one back. An absent page is no error.
+        """
+
 
 # -- keys -------------------------------------------------------------------------------------------------------------
 
@@ -175,6 +182,9 @@ class Publishers(Protocol):
         """None when the registry has the same publisher for that project already."""
 
     def remove(self, publisher_id: int) -> None: ...
+    def pending(self, registry_id: int, project: str) -> list[Publisher]:
+        """Those that wait for this project, lapsed ones included."""
+
     def reify(self, publisher_id: int, project_id: int) -> None: ...
     def touch(self, publisher_ids: tuple[int, ...], at: int) -> None: ...
     def projects_of(self, publisher_ids: tuple[int, ...], limit: int) -> list[str]:

@@ -1,51 +1,68 @@
 """Pages follow the ledger.
 
-Owns that a change is on the pages before it is acknowledged, and that pages a crash left behind are rendered again.
-Leaves the pages' form to `core.simple` and their storage to the `Pages` port.
+Owns that a change is on the pages before it is acknowledged, and that pages a crash or a full disk left behind are
+rendered again. Leaves the pages' form to `core.simple` and their storage to the `Pages` port.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from mintmark.core import simple
+from mintmark.core.errors import Rejected, Unavailable
 from mintmark.core.records import Project, Registry
 from mintmark.service.ports import Ledger, Pages, Transaction
 from mintmark.service.steps import Reached, Step
 
+T = TypeVar("T")
 # Marks are written together, this long after the first; until then a crash costs one more rendering, nothing else.
 MARK_DELAY_SECONDS = 0.5
 HEAL_BATCH = 200
 FILE_STATES_SHOWN = frozenset({"visible", "yanked"})
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A project whose page, and whose name in the list, readers see as of `changes`."""
+
+    registry: str
+    project: str
+    changes: int
+
+
 class Renderer:
-    """Renders project pages and project lists."""
+    """Renders project pages and project lists.
+
+    Invariant: the dirty mark of a project is taken away only after its page *and* the list of projects were replaced
+    and made durable. So a project that never lost its mark may be missing in the list, and any other is in it.
+    """
 
     def __init__(self, ledger: Ledger, pages: Pages, *, reached: Reached) -> None:
         self._ledger = ledger
         self._pages = pages
         self._reached = reached
-        self._rendered: dict[int, int] = {}
+        self._shown: dict[int, _Shown] = {}
         self._marking: asyncio.Task[None] | None = None
 
-    async def project(self, registry: Registry, name: str) -> bool:
-        """Render a project's page as the ledger is now; False when there is nothing to show."""
-
-        def work(tx: Transaction) -> Project | None:
-            project = tx.projects.find(registry.id, name)
-            if project is None or not project.changes:
-                return None
-            forms = simple.render_project(project, tx.files.of_project(project.id))
-            self._pages.replace(registry.slug, name, project.changes, forms)
-            return project
-
-        project = await self._ledger.read(work)
+    async def show(self, registry: Registry, name: str) -> None:
+        """Bring a project's page and the list up to date. Raises `Unavailable`; then the dirty mark stays."""
+        project = await self._replace(lambda tx: self._render(tx, registry, name, dirty_only=True))
         if project is None:
-            return False
+            return
+        # Never `first upload only`: whoever made the first may have died between its commit and the list.
+        if not project.rendered and project.id not in self._shown:
+            await self.listing(registry)
         self._reached(Step.UPLOAD_PAGES_REPLACED)
-        self._mark_soon(project)
-        return True
+        self._remember(project.id, _Shown(registry.slug, project.name, project.changes))
+        if self._marking is None or self._marking.done():
+            self._marking = asyncio.get_running_loop().create_task(self._mark_later())
+
+    async def project(self, registry: Registry, name: str) -> bool:
+        """Render a project's page for a reader who found none; False when there is nothing to show."""
+        return await self._replace(lambda tx: self._render(tx, registry, name)) is not None
 
     async def listing(self, registry: Registry) -> None:
         """Render a registry's list of projects."""
@@ -54,47 +71,114 @@ class Renderer:
             changes = tx.projects.list_changes(registry.id)
             self._pages.replace(registry.slug, "", changes, simple.render_root(tx.projects.listed(registry.id)))
 
-        await self._ledger.read(work)
+        await self._replace(work)
 
     async def heal(self) -> int:
-        """Render what a crash left behind, here or in another process; the number of pages."""
+        """Render what a crash or a full disk left behind, here or in another process; the number of pages.
+
+        Tries every page once, so that one that cannot be rendered or written keeps no other from being healed and the
+        loop ends; raises the last error when all was tried.
+        """
+        await self._mark()
+        tried: set[int] = set()
         healed = 0
-        while batch := await self._ledger.read(lambda tx: (tx.projects.unrendered(HEAL_BATCH), tx.registries.every())):
-            projects, registries = batch
+        failure: Exception | None = None
+        while True:
+            projects, registries = await self._ledger.read(
+                lambda tx: (tx.projects.unrendered(HEAL_BATCH + len(tried)), tx.registries.every())
+            )
             homes = {registry.id: registry for registry in registries}
-            for project in projects:
-                await self.project(homes[project.registry_id], project.name)
-            for registry_id in {project.registry_id for project in projects}:
-                await self.listing(homes[registry_id])
-            await self._mark()
-            healed += len(projects)
-            if len(projects) < HEAL_BATCH:
+            left = [project for project in projects if project.id not in tried]
+            if not left:
                 break
+            for registry_id in {project.registry_id for project in left}:
+                of_registry = [project for project in left if project.registry_id == registry_id]
+                tried.update(project.id for project in of_registry)
+                try:
+                    healed += await self._heal(homes[registry_id], of_registry)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    failure = error
+            await self._mark()
+        if failure is not None:
+            raise failure
         return healed
 
     async def close(self) -> None:
         """Write the marks that are still waiting."""
         if self._marking is not None:
             self._marking.cancel()
+            await asyncio.gather(self._marking, return_exceptions=True)
         await self._mark()
 
-    def _mark_soon(self, project: Project) -> None:
-        self._rendered[project.id] = max(project.changes, self._rendered.get(project.id, 0))
-        if self._marking is None or self._marking.done():
-            self._marking = asyncio.get_running_loop().create_task(self._mark_later())
+    # -- rendering ----------------------------------------------------------------------------------------------------
+
+    async def _heal(self, registry: Registry, projects: list[Project]) -> int:
+        rendered: list[Project] = []
+        failure: Exception | None = None
+        for project in projects:
+            try:
+                if await self.project(registry, project.name):
+                    rendered.append(project)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failure = error
+        await self.listing(registry)
+        for project in rendered:
+            self._remember(project.id, _Shown(registry.slug, project.name, project.changes))
+        if failure is not None:
+            raise failure
+        return len(rendered)
+
+    def _render(self, tx: Transaction, registry: Registry, name: str, *, dirty_only: bool = False) -> Project | None:
+        project = tx.projects.find(registry.id, name)
+        if project is None or not project.changes or (dirty_only and project.rendered >= project.changes):
+            return None
+        forms = simple.render_project(project, tx.files.of_project(project.id))
+        self._pages.replace(registry.slug, name, project.changes, forms)
+        return project
+
+    async def _replace(self, work: Callable[[Transaction], T]) -> T:
+        """Read from the ledger and replace pages inside that snapshot."""
+        try:
+            return await self._ledger.read(work)
+        except OSError as error:
+            raise Unavailable(
+                "Everything is recorded, but the index's page cannot be written right now; repeat the request to see "
+                "it there.",
+                private=f"pages: {type(error).__name__}: {error}",
+            ) from error
+
+    # -- the dirty mark -----------------------------------------------------------------------------------------------
+
+    def _remember(self, project_id: int, shown: _Shown) -> None:
+        former = self._shown.get(project_id)
+        if former is None or former.changes < shown.changes:
+            self._shown[project_id] = shown
 
     async def _mark_later(self) -> None:
         await asyncio.sleep(MARK_DELAY_SECONDS)
         await self._mark()
 
     async def _mark(self) -> None:
-        marks, self._rendered = self._rendered, {}
+        """Make the pages durable, then take their dirty marks away. After trouble the marks wait for the next time."""
+        marks, self._shown = self._shown, {}
         if not marks:
             return
 
         def work(tx: Transaction) -> None:
-            for project_id, changes in marks.items():
-                tx.projects.mark_rendered(project_id, changes)
+            for project_id, shown in marks.items():
+                tx.projects.mark_rendered(project_id, shown.changes)
 
-        await self._ledger.write(work)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._settle, list(marks.values()))
+            await self._ledger.write(work)
+        except (OSError, Rejected, Unavailable):
+            for project_id, shown in marks.items():
+                self._remember(project_id, shown)
+            return
         self._reached(Step.UPLOAD_PAGES_MARKED)
+
+    def _settle(self, marks: list[_Shown]) -> None:
+        for registry in {shown.registry for shown in marks}:
+            self._pages.settle(registry, "")
+        for shown in marks:
+            self._pages.settle(shown.registry, shown.project)

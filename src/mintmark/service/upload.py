@@ -22,13 +22,15 @@ from mintmark.core.dist.filename import FilenameFacts, parse_filename
 from mintmark.core.dist.metadata import CoreMetadata, parse_metadata
 from mintmark.core.errors import Rejected
 from mintmark.core.names import ProjectName, parse_project
-from mintmark.core.records import Event, File, Registry
+from mintmark.core.records import Credential, Event, File, Registry
 from mintmark.service.gate import Uploader, grant_upload
 from mintmark.service.ports import Blobs, Clock, Ledger, Spool, Transaction
 from mintmark.service.renderer import Renderer
 from mintmark.service.steps import Reached, Step
 
 T = TypeVar("T")
+# A project's pages are a folder of that name, for which file systems have 255 bytes.
+NAME_MAX_CHARACTERS = 200
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -143,7 +145,11 @@ class Upload:
         return Incoming(self._blobs, self._file_limit_bytes, md5=md5)
 
     async def __call__(self, registry: Registry, uploader: Uploader, form: Form, incoming: Incoming) -> Accepted:
-        """Check, store and record a received file. Raises `Rejected` and `Unavailable`; keeps nothing then."""
+        """Check, store and record a received file. Raises `Rejected`; keeps nothing then.
+
+        Raises `Unavailable` for trouble that a repetition may overcome: nothing was kept, or everything was and only
+        the page is behind, which a repetition or the next healing catches up with.
+        """
         self._reached(Step.UPLOAD_RECEIVED)
         name = parse_form_name(form)
         now = int(self._clock.now())
@@ -175,9 +181,9 @@ class Upload:
 
         accepted = await self._ledger.write(work)
         self._reached(Step.UPLOAD_COMMITTED)
-        if accepted.new:
-            await self._show(registry, facts, first=record.first_file)
-            # Here the receipt will be made, once the index signs them.
+        # A repetition too: whoever recorded the file may have died, or be about to, before its page was replaced.
+        await self._renderer.show(registry, facts.file.name)
+        # Here the receipt will be made, once the index signs them.
         return accepted
 
     def _examine(self, form: Form, incoming: Incoming) -> Facts:
@@ -209,11 +215,6 @@ class Upload:
         self._reached(Step.UPLOAD_BLOB_DURABLE)
         return Facts(file, metadata, digests, metadata_sha256)
 
-    async def _show(self, registry: Registry, facts: Facts, *, first: bool) -> None:
-        await self._renderer.project(registry, facts.file.name)
-        if first:
-            await self._renderer.listing(registry)
-
 
 class _Record:
     """The transaction of an upload."""
@@ -224,7 +225,6 @@ class _Record:
         self._form = form
         self._facts = facts
         self._file = file
-        self.first_file = False
 
     def run(self, tx: Transaction) -> Accepted:
         name, now = self._facts.file.name, self._file.uploaded_at
@@ -234,7 +234,7 @@ class _Record:
             return self._repeat(existing)
         credential = self._uploader.credential
         # Invariant: a single-use credential is consumed by the commit of its first accepted file, by nothing else.
-        if credential.single_use and not tx.credentials.spend(credential.id, self._file.sha256):
+        if credential.single_use and not _spend(tx, credential, self._file.sha256):
             raise Rejected("credential-refused", "The credential is refused: it was for a single file.")
         project = tx.projects.find(self._registry.id, name)
         if project is None:
@@ -247,8 +247,7 @@ class _Record:
         )
         if file is None:
             raise Rejected("file-exists", f"File already exists ({self._file.filename}).")
-        self.first_file = tx.projects.mark_changed(project.id) == 1
-        if self.first_file:
+        if tx.projects.mark_changed(project.id) == 1:
             tx.projects.mark_list_changed(self._registry.id)
         tx.audit.record(
             Event(
@@ -283,11 +282,19 @@ class _Record:
         return Accepted(existing, new=False)
 
 
+def _spend(tx: Transaction, credential: Credential, sha256: str) -> bool:
+    """Consume a single-use credential. The same bytes under another name are another file."""
+    current = tx.credentials.find(credential.digest)
+    return current is not None and current.spent_on is None and tx.credentials.spend(credential.id, sha256)
+
+
 def parse_form_name(form: Form) -> ProjectName:
     """The normal form of the form's project name. Raises `Rejected("invalid-upload")`."""
     text = form.text("name")
     if text is None:
         raise Rejected("invalid-upload", "The form has no field name.")
+    if len(text) > NAME_MAX_CHARACTERS:
+        raise Rejected("invalid-upload", f"The project name is longer than {NAME_MAX_CHARACTERS} characters.")
     try:
         return parse_project(text)
     except Rejected as error:

@@ -7,9 +7,11 @@ to the ledger; a blob no row names is an orphan that a sweep may remove.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +28,16 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class DirectorySpool:
     """See `service.ports.Spool`."""
 
@@ -33,7 +45,11 @@ class DirectorySpool:
         self._blobs = blobs
         self._path = incoming / secrets.token_hex(16)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.fdopen(os.open(self._path, flags, 0o640), "w+b", buffering=0)
+        # The lock lives as long as the process: what is not locked was left behind by a crash. The folder is held
+        # meanwhile, so that nobody sweeps a file between its making and its locking.
+        with _locked(incoming, fcntl.LOCK_SH):
+            self._file = os.fdopen(os.open(self._path, flags, 0o640), "w+b", buffering=0)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def write(self, chunk: bytes) -> None:
         view = memoryview(chunk)
@@ -46,6 +62,8 @@ class DirectorySpool:
         return self._file
 
     def keep(self, sha256: str) -> None:
+        if not _is_digest(sha256):
+            raise ValueError(f"{sha256!r} is no digest")
         target = self._blobs / sha256[:2] / sha256
         os.fsync(self._file.fileno())
         # Replacing an existing blob changes nothing: the name is the content's digest.
@@ -86,22 +104,45 @@ class DirectoryBlobs:
     def __init__(self, directory: Path) -> None:
         self._blobs = directory / "blobs"
         self._incoming = directory / "incoming"
-        self._incoming.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for folder in (self._blobs, self._incoming):
+            folder.mkdir(mode=0o750, exist_ok=True)
         # All folders are made and made durable now, so that an upload syncs exactly one of them.
         if not (self._blobs / "ff").is_dir():
             for first in _HEX:
                 for second in _HEX:
-                    (self._blobs / (first + second)).mkdir(mode=0o750, parents=True, exist_ok=True)
-            for folder in (self._blobs, directory, directory.parent):
+                    (self._blobs / (first + second)).mkdir(mode=0o750, exist_ok=True)
+            for folder in (self._blobs, directory):
                 sync_directory(folder)
+        self._sweep()
 
     def spool(self) -> DirectorySpool:
         return DirectorySpool(self._blobs, self._incoming)
 
     def open(self, sha256: str) -> DirectoryBlob | None:
-        if len(sha256) != 64 or not set(sha256) <= set(_HEX):
+        if not _is_digest(sha256):
             return None
         try:
             return DirectoryBlob(open(self._blobs / sha256[:2] / sha256, "rb", buffering=0))
         except FileNotFoundError:
             return None
+
+    def _sweep(self) -> None:
+        """Remove what a crash left of files on their way in; those of running processes are locked."""
+        with _locked(self._incoming, fcntl.LOCK_EX):
+            for path in self._incoming.iterdir():
+                # Locked, or meanwhile kept or discarded: then it is none of ours.
+                with suppress(OSError):
+                    _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set(_HEX)

@@ -6,11 +6,16 @@ Owns its creation and the refusal of a folder that is something else. Layout: `m
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from mintmark.core.errors import Misconfigured
+from mintmark.store.blobs_dir import sync_directory
 
 LEDGER_NAME = "mintmark.db"
+# What a folder without a ledger may hold: the lock of another process that is just making the ledger (or was killed
+# then), and what a file system puts into its root.
+_HARMLESS = frozenset({"mintmark.lock", "lost+found"})
 
 
 def prepare(path: Path) -> Path:
@@ -19,10 +24,12 @@ def prepare(path: Path) -> Path:
     try:
         if not path.exists():
             # The parent must exist: a mistyped path should not become a new empty index.
-            path.mkdir(mode=0o750)
-        elif not path.is_dir():
+            path.mkdir(mode=0o750, exist_ok=True)
+            _sync_parent(path)
+        if not path.is_dir():
             raise Misconfigured("data_dir", f"{path} is not a folder.", "Name another one.")
-        elif not ledger.exists() and any(path.iterdir()):
+        names = {entry.name for entry in path.iterdir()}
+        if LEDGER_NAME not in names and names - _HARMLESS:
             raise Misconfigured(
                 "data_dir",
                 f"{path} holds other files and no ledger.",
@@ -36,4 +43,15 @@ def prepare(path: Path) -> Path:
         raise Misconfigured(
             "data_dir", f"{path} cannot be used: no permission.", "Run as the user it belongs to."
         ) from None
+    except OSError as error:
+        raise Misconfigured(
+            "data_dir", f"{path} cannot be used: {error.strerror}.", "Name another one, or repair the cause."
+        ) from None
     return ledger
+
+
+def _sync_parent(path: Path) -> None:
+    # Its entry in the parent is the one name below which everything else is made durable. A parent that may be
+    # entered but not read cannot be synced.
+    with suppress(PermissionError):
+        sync_directory(path.parent)

@@ -1,28 +1,31 @@
 """Rendered pages in a directory: `pages/REGISTRY/simple/PROJECT/index.json`, ready for a front server.
 
 Owns atomic replacement and the memory cache in front of it. Pages can be rendered again at any time, so they are
-renamed into place but not synced. A cached page is checked against the file at each request (`os.stat` takes two
-microseconds), so that another process's page is seen at once.
+renamed into place at once and synced later, in `settle`, before their dirty marks are taken away. A cached page is
+checked against the file at each request (`os.stat` takes two microseconds), so that another process's page is seen at
+once.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
 import hashlib
 import os
-import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from mintmark.service.ports import Page
+from mintmark.store.blobs_dir import sync_directory
 
 # Bounds the memory of cached pages, compressed forms included.
 CACHE_MAX_BYTES = 64 * 1024 * 1024
 # Favours the time of the first reader after a change over the last few percent of size.
 GZIP_LEVEL = 6
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class DirectoryPages:
@@ -38,8 +41,11 @@ class DirectoryPages:
         path = f"{self._pages}/{registry}/simple/{project + '/' if project else ''}index.{form}"
         try:
             state = os.stat(path)
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            # A name that no folder can have is the name of no page.
+            if error.errno in _ABSENT:
+                return None
+            raise
         stamp = (state.st_mtime_ns, state.st_ino, state.st_size)
         cached = self._cache.get(path)
         if cached is not None and cached[0] == stamp:
@@ -57,6 +63,16 @@ class DirectoryPages:
             for form, body in forms.items():
                 _write(folder / f"index.{form}", body)
             _write(mark, str(changes).encode())
+
+    def settle(self, registry: str, project: str) -> None:
+        folder = self._folder(registry, project)
+        try:
+            for path in folder.glob("index.*"):
+                _sync(path)
+            for made in (folder, folder.parent, *((folder.parent.parent,) if not project else ())):
+                sync_directory(made)
+        except FileNotFoundError:
+            return
 
     @contextmanager
     def _exclusive(self, folder: Path) -> Iterator[None]:
@@ -79,8 +95,8 @@ class DirectoryPages:
                 body = file.read()
         except FileNotFoundError:
             return None
-        if not body or body.endswith(b"\0"):
-            # What a power failure may leave of a file that was not synced; no page ends like this. Absent pages are
+        if not body or b"\0" in body:
+            # What a power failure may leave of a file that was not synced; no page holds this. Absent pages are
             # rendered again.
             return None
         page = Page(body, gzip.compress(body, GZIP_LEVEL, mtime=0), hashlib.sha256(body).hexdigest()[:32])
@@ -106,6 +122,20 @@ def _number(path: Path) -> int:
 
 
 def _write(path: Path, body: bytes) -> None:
-    fresh = path.with_name(f".{secrets.token_hex(8)}")
-    fresh.write_bytes(body)
-    fresh.replace(path)
+    # One name, since the folder is held: what a crash leaves behind is overwritten by the next page.
+    fresh = path.with_name(f".{path.name}~")
+    try:
+        fresh.write_bytes(body)
+        fresh.replace(path)
+    except OSError:
+        # On a full disk the half of a page takes space from the whole of another.
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -66,7 +66,10 @@ class GroupCommit:
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 if future.cancelled():
                     continue
-                if outcome.error is not None:
+                if isinstance(outcome.error, StopIteration):
+                    # No future takes this one; refusing it here would leave everybody else of the group waiting.
+                    future.set_exception(RuntimeError("the work raised StopIteration"))
+                elif outcome.error is not None:
                     future.set_exception(outcome.error)
                 else:
                     future.set_result(outcome.value)

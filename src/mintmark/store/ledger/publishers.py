@@ -31,6 +31,10 @@ INSERT = Statement(
     ":expires_at) ON CONFLICT DO NOTHING RETURNING id"
 )
 REMOVE = Statement("DELETE FROM publishers WHERE id = :id")
+PENDING = Statement(
+    f"SELECT {columns(_ALL)} FROM publishers WHERE registry_id = :registry_id AND project = :project "
+    "AND project_id IS NULL ORDER BY id"
+)
 REIFY = Statement("UPDATE publishers SET project_id = :project_id, expires_at = NULL WHERE id = :id")
 TOUCH = Statement("UPDATE publishers SET last_used_at = :at WHERE id = :id")
 PROJECT_OF = Statement("SELECT project FROM publishers WHERE id = :id")
@@ -87,6 +91,10 @@ class Publishers:
 
     def remove(self, publisher_id: int) -> None:
         self._session.run(REMOVE, {"id": publisher_id})
+
+    def pending(self, registry_id: int, project: str) -> list[Publisher]:
+        rows = self._session.rows(PENDING, {"registry_id": registry_id, "project": project})
+        return [_publisher(row) for row in rows]
 
     def reify(self, publisher_id: int, project_id: int) -> None:
         self._session.run(REIFY, {"id": publisher_id, "project_id": project_id})

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -32,11 +32,23 @@ T = TypeVar("T")
 # How long a writer waits for another process, for example the command line beside a server.
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 READERS = 2
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# SQLite says FULL for ENOSPC only; a quota, a size limit and a full network disk come as failures to write.
+_SQLITE_FULL = frozenset(
+    {
+        "SQLITE_FULL",
+        "SQLITE_IOERR_WRITE",
+        "SQLITE_IOERR_FSYNC",
+        "SQLITE_IOERR_DIR_FSYNC",
+        "SQLITE_IOERR_TRUNCATE",
+        "SQLITE_IOERR_SHMSIZE",
+    }
+)
 
 
 def _engine(path: Path, begin: str, *, query_only: bool) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    # Not a URL's text, in which a `?` or `%` of the path would mean something.
+    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -64,12 +76,12 @@ def translate(error: BaseException) -> BaseException:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         name = getattr(cause, "sqlite_errorname", "")
-        if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
+        if name in _SQLITE_FULL:
             return Rejected(
                 "storage-full", "The ledger has no space left; nothing was changed.", private=f"sqlite: {name}"
             )
         if isinstance(cause, sqlite3.OperationalError):
-            return Unavailable("The ledger cannot be written right now.", private=f"sqlite: {name}: {cause}")
+            return Unavailable("The ledger cannot be used right now.", private=f"sqlite: {name}: {cause}")
     if isinstance(cause, OSError) and cause.errno in _FULL:
         return Rejected("storage-full", "There is no space left; nothing was changed.", private=str(cause.strerror))
     return error
@@ -138,9 +150,9 @@ class SqliteLedger:
             raise translate(error) from error
 
     def _commit(self, works: Sequence[Work]) -> Sequence[Outcome]:
-        if self._writer is None:
-            self._writer = self._writing_engine.connect()
         try:
+            if self._writer is None:
+                self._writer = self._writing_engine.connect()
             with self._writer.begin():
                 session = _session(self._writer)
                 transaction = SqlTransaction(session)
@@ -183,6 +195,22 @@ def _session(connection: Connection) -> Session:
 
 def open_ledger(path: Path) -> SqliteLedger:
     """Create or migrate the ledger's file, then open it. Raises `Misconfigured`."""
+    try:
+        _migrate(path)
+        return SqliteLedger(path)
+    except (DBAPIError, sqlite3.Error) as error:
+        raise Misconfigured(
+            "data_dir", f"The ledger {path.name} cannot be opened: {error}.", "Restore a backup."
+        ) from error
+    except OSError as error:
+        raise Misconfigured(
+            "data_dir",
+            f"The ledger {path.name} cannot be opened: {error.strerror}.",
+            "Run as the user it belongs to, on a disk with free space.",
+        ) from error
+
+
+def _migrate(path: Path) -> None:
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         # Two commands on a new directory: one migrates, the other waits.
@@ -193,10 +221,5 @@ def open_ledger(path: Path) -> SqliteLedger:
         with engine.connect() as connection, connection.begin():
             migrate.upgrade(connection)
         engine.dispose()
-    except (DBAPIError, sqlite3.Error) as error:
-        raise Misconfigured(
-            "data_dir", f"The ledger {path.name} cannot be opened: {error}.", "Restore a backup."
-        ) from error
     finally:
         os.close(lock)
-    return SqliteLedger(path)

@@ -1,0 +1,242 @@
+"""Conformance: what `service.ports.Pages` guarantees."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from engines import OTHER_PROCESS
+from other_process import page_body
+
+from mintmark.service.ports import Pages
+from mintmark.store import pages_dir
+from mintmark.store.pages_dir import DirectoryPages
+
+IMPLEMENTATIONS: Mapping[str, Callable[[Path], Pages]] = {"directory": DirectoryPages}
+ROUNDS = 150
+
+
+@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Pages]:
+    return lambda: IMPLEMENTATIONS[request.param](tmp_path)
+
+
+def forms(number: int) -> dict[str, bytes]:
+    return {"json": page_body(number), "html": b"<" + page_body(number)}
+
+
+def body(pages: Pages, project: str = "widget", form: str = "json") -> bytes | None:
+    page = pages.find("acme", project, form)
+    return page.body if page else None
+
+
+# -- the port ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_in_all_its_forms(make: Callable[[], Pages]) -> None:
+    pages = make()
+    assert pages.find("acme", "widget", "json") is None
+    pages.replace("acme", "widget", 1, forms(1))
+    found = {form: pages.find("acme", "widget", form) for form in ("json", "html")}
+    for form, page in found.items():
+        assert page is not None
+        assert page.body == forms(1)[form]
+        assert gzip.decompress(page.gzip) == page.body
+        assert page == pages.find("acme", "widget", form)
+    assert len({page.etag for page in found.values() if page}) == 2
+    pages.replace("acme", "widget", 2, forms(2))
+    changed = pages.find("acme", "widget", "json")
+    assert changed is not None
+    assert changed.etag not in {page.etag for page in found.values() if page}
+    # The same bytes have the same validator, wherever they were rendered.
+    pages.replace("acme", "widget", 3, forms(1))
+    again, elsewhere = pages.find("acme", "widget", "json"), make().find("acme", "widget", "json")
+    assert again == found["json"] == elsewhere
+
+
+def test_pages_are_apart(make: Callable[[], Pages]) -> None:
+    pages = make()
+    places = [("acme", ""), ("acme", "widget"), ("acme", "simple"), ("other", "widget"), ("acme", "index-json")]
+    for number, (registry, project) in enumerate(places):
+        pages.replace(registry, project, 1, forms(number))
+    for number, (registry, project) in enumerate(places):
+        page = pages.find(registry, project, "json")
+        assert page is not None
+        assert page.body == page_body(number)
+    assert pages.find("other", "", "json") is None
+
+
+def test_a_page_is_never_replaced_by_an_older_one(make: Callable[[], Pages]) -> None:
+    pages = make()
+    pages.replace("acme", "widget", 7, forms(7))
+    pages.replace("acme", "widget", 6, forms(6))
+    make().replace("acme", "widget", 5, forms(5))
+    assert body(pages) == page_body(7)
+    # The same count again: what a crash left half done is done again.
+    pages.replace("acme", "widget", 7, forms(8))
+    assert body(pages) == page_body(8)
+
+
+def test_another_instances_page_is_seen_at_once(make: Callable[[], Pages]) -> None:
+    one, other = make(), make()
+    for number in range(50):
+        (one if number % 2 else other).replace("acme", "widget", number, forms(number))
+        assert body(one) == body(other) == page_body(number)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 255, "a/b", "index.json"])
+def test_names_that_have_no_page(make: Callable[[], Pages], name: str) -> None:
+    pages = make()
+    pages.replace("acme", "a", 1, forms(1))
+    pages.replace("acme", "", 1, forms(1))
+    assert pages.find("acme", name, "json") is None
+    pages.settle("acme", "unknown")
+
+
+def test_readers_see_whole_pages_and_never_an_older_one(make: Callable[[], Pages]) -> None:
+    make().replace("acme", "widget", 0, forms(0))
+    problems: list[str] = []
+    done = threading.Event()
+
+    def reader() -> None:
+        pages, newest = make(), 0
+        while not done.is_set():
+            seen = body(pages)
+            number = int(seen[:8]) if seen else -1
+            if seen != page_body(number) or number < newest:
+                problems.append(f"{number} after {newest}")
+            newest = number
+
+    def writer(first: int) -> None:
+        pages = make()
+        for number in range(first, ROUNDS, 2):
+            pages.replace("acme", "widget", number, forms(number))
+
+    readers = [threading.Thread(target=reader) for _ in range(2)]
+    writers = [threading.Thread(target=writer, args=(first,)) for first in (1, 2)]
+    for thread in readers + writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert problems == []
+    assert body(make()) == page_body(ROUNDS - 1)
+
+
+def test_two_processes_replace_one_page(tmp_path: Path) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 0, {"json": page_body(0), "html": page_body(0)})
+    writers = [
+        subprocess.Popen(
+            [sys.executable, OTHER_PROCESS, "pages", "", tmp_path, str(first), str(ROUNDS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for first in (1, 2)
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    newest = 0
+    while any(writer.poll() is None for writer in writers):
+        seen = body(pages)
+        assert seen is not None
+        assert seen == page_body(int(seen[:8]))
+        assert int(seen[:8]) >= newest
+        newest = int(seen[:8])
+    for writer in writers:
+        with writer:
+            assert writer.wait(timeout=30) == 0
+    assert body(pages) == body(pages, form="html") == page_body(2 * ROUNDS)
+
+
+# -- the directory ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 40_000, b"begin" + b"\0" * 4096, b"begin" + b"\0" * 4096 + b"end"])
+def test_what_a_power_failure_left_of_a_page_is_absent(tmp_path: Path, damage: bytes) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 3, forms(3))
+    place = tmp_path / "pages/acme/simple/widget/index.json"
+    place.write_bytes(damage)
+    assert body(pages) is None
+    pages.replace("acme", "widget", 3, forms(3))
+    assert body(pages) == page_body(3)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\0\0\0", b"garbage"])
+def test_a_lost_mark_keeps_nothing_from_being_rendered(tmp_path: Path, mark: bytes) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 3, forms(3))
+    (tmp_path / "pages/acme/simple/widget/.changes").write_bytes(mark)
+    pages.replace("acme", "widget", 4, forms(4))
+    pages.replace("acme", "widget", 3, forms(3))
+    assert body(pages) == page_body(4)
+
+
+def test_what_a_crash_left_beside_a_page_does_not_pile_up(tmp_path: Path) -> None:
+    pages = DirectoryPages(tmp_path)
+    folder = tmp_path / "pages/acme/simple/widget"
+    folder.mkdir(parents=True)
+    (folder / ".index.json~").write_bytes(b"half")
+    pages.replace("acme", "widget", 1, forms(1))
+    assert {path.name for path in folder.iterdir()} == {"index.json", "index.html", ".changes"}
+
+
+def test_what_cannot_be_written_leaves_the_page_alone(tmp_path: Path) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 1, forms(1))
+    folder = tmp_path / "pages/acme/simple/widget"
+    (folder / ".index.json~").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        pages.replace("acme", "widget", 2, forms(2))
+    assert body(pages) == page_body(1)
+    (folder / ".index.json~").rmdir()
+    pages.replace("acme", "widget", 2, forms(2))
+    assert body(pages) == page_body(2)
+
+
+def test_settling_syncs_the_page_and_every_name_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = DirectoryPages(tmp_path)
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / "pages"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    for project in ("", "widget"):
+        pages.replace("acme", project, 1, forms(1))
+        # Not while somebody waits for it.
+        assert synced == []
+        pages.settle("acme", project)
+        home = f"acme/simple/{project}".rstrip("/")
+        assert set(synced[:2]) == {f"{home}/index.json", f"{home}/index.html"}
+        assert synced[2:] == (["acme/simple", "acme", "."] if not project else ["acme/simple/widget", "acme/simple"])
+        synced.clear()
+
+
+def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages_dir, "CACHE_MAX_BYTES", 100_000)
+    pages = DirectoryPages(tmp_path)
+    for number in range(10):
+        pages.replace("acme", f"p{number}", 1, forms(number))
+    for _ in range(2):
+        for number in range(10):
+            assert body(pages, f"p{number}") == page_body(number)
+    assert pages._cached_bytes <= 100_000
+    assert pages._cached_bytes == sum(len(page.body) + len(page.gzip) for _, page in pages._cache.values())
