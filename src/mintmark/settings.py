@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from mintmark.core.names import derive_audience, parse_audience, parse_host
 ENVIRONMENT_PREFIX = "MINTMARK_"
 CONFIG_VARIABLE = "MINTMARK_CONFIG"
 DEFAULT_CONFIG = "mintmark.toml"
+_LISTS = frozenset({"trusted_proxies", "metrics_networks"})
 
 
 def _says(text: str) -> msgspec.Meta:
@@ -68,6 +70,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         4 * 1024 * 1024
     )
     form_fields_limit: Annotated[int, _number("Most fields of an upload form.", 30, 100_000)] = 4096
+    body_idle_seconds: Annotated[
+        int, _number("How long an upload may stand still, and how long the body of an exchange may take.", 1, 3600)
+    ] = 60
     mints_per_address_per_minute: Annotated[
         int, _number("Mint and burn requests taken from one address in a minute; 0 means no limit.", 0, 10**9)
     ] = 120
@@ -111,14 +116,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     """Read settings from a file and `MINTMARK_*` variables, which win. Raises `Misconfigured`."""
     if path is None:
-        path = Path(environment.get(CONFIG_VARIABLE, DEFAULT_CONFIG))
-        if not path.exists() and CONFIG_VARIABLE not in environment:
+        named = environment.get(CONFIG_VARIABLE)
+        path = Path(named or DEFAULT_CONFIG)
+        if not named and not path.exists():
             path = None
     values: dict[str, Any] = _read(path) if path else {}
     for name in Settings.__struct_fields__:
         text = environment.get(ENVIRONMENT_PREFIX + name.upper())
         if text is not None:
-            values[name] = text.split(",") if name in {"trusted_proxies", "metrics_networks"} else text
+            parts = [part.strip() for part in text.split(",")]
+            values[name] = [part for part in parts if part] if name in _LISTS else text
     for name in ("data_dir", "base_url"):
         if not values.get(name):
             raise Misconfigured(
@@ -135,9 +142,18 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         # Not strict: a variable's "8" is the number 8; a file's types are checked by the same rules.
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise Misconfigured("settings", f"{error}.", "docs/settings.md lists every setting with its type.") from None
+        raise _wrong_value(str(error)) from None
     check(settings)
     return settings
+
+
+def _wrong_value(message: str) -> Misconfigured:
+    """Which setting has a value of the wrong kind, or does not exist."""
+    unknown = re.search(r"unknown field `(.*)`", message)
+    place = re.search(r" - at `\$\.?([a-z_]*).*`$", message)
+    problem = "There is no such setting." if unknown else f"{message[: place.start()] if place else message}."
+    name = unknown[1] if unknown else place[1] if place else ""
+    return Misconfigured(name or "settings", problem, "docs/settings.md lists every setting with its type.")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -145,7 +161,9 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise Misconfigured(
-            "settings", f"{path} cannot be read: {error.strerror}.", f"Set {CONFIG_VARIABLE}."
+            "settings",
+            f"{path} cannot be read: {error.strerror}.",
+            f"Name an existing file with --config or {CONFIG_VARIABLE}.",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misconfigured("settings", f"{path} is not TOML: {error}.", "Correct the line it names.") from None
@@ -165,7 +183,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     """`HOST:PORT`, IPv6 in brackets. Raises `Misconfigured`."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise Misconfigured("listen", f"{text!r} is no address and port.", "Write it like 127.0.0.1:8080.")
     return host, int(port)
 
@@ -174,12 +192,7 @@ def check(settings: Settings) -> None:
     """Refuse what is unsafe. Raises `Misconfigured`."""
     _check_base_url(settings)
     _check_transport(settings)
-    for name in ("trusted_proxies", "metrics_networks"):
-        for network in getattr(settings, name):
-            try:
-                ipaddress.ip_network(network)
-            except ValueError:
-                raise Misconfigured(name, f"{network!r} is no network.", "Write it like 10.0.0.0/8.") from None
+    _check_networks(settings)
     for name, allowed in (("host_mint", ("single", "union")), ("log_format", ("text", "json"))):
         if getattr(settings, name) not in allowed:
             raise Misconfigured(name, f"{getattr(settings, name)!r} is unknown.", f"Use {' or '.join(allowed)}.")
@@ -188,19 +201,62 @@ def check(settings: Settings) -> None:
             parse_audience(settings.audience)
         except Rejected as error:
             raise Misconfigured("audience", error.detail, error.hint) from None
+    if settings.keys_max_stale_seconds < settings.keys_refresh_seconds:
+        raise Misconfigured(
+            "keys_max_stale_seconds",
+            f"It is shorter than keys_refresh_seconds ({settings.keys_refresh_seconds}): keys would lapse in between.",
+            "Raise it, or lower keys_refresh_seconds.",
+        )
+    if settings.outbound_proxy and not _is_proxy(settings.outbound_proxy):
+        raise Misconfigured(
+            "outbound_proxy",
+            "It is no URL of a proxy.",
+            "Write it like http://proxy.example.com:3128.",
+        )
+
+
+def _check_networks(settings: Settings) -> None:
+    for name in sorted(_LISTS):
+        for text in getattr(settings, name):
+            try:
+                network = ipaddress.ip_network(text)
+            except ValueError:
+                raise Misconfigured(name, f"{text!r} is no network.", "Write it like 10.0.0.0/8.") from None
+            # Invariant: only a proxy may say who the client is. If everybody is one, everybody may lie.
+            if name == "trusted_proxies" and not network.prefixlen:
+                raise Misconfigured(
+                    name,
+                    f"{text} is every address there is: anyone could connect without TLS and name any address.",
+                    "Name the address of the proxy, like 10.0.0.5/32.",
+                )
+
+
+def _is_proxy(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 1) > 0 and url.path in {"", "/"}
+    except ValueError:
+        return False
 
 
 def _check_base_url(settings: Settings) -> None:
-    url = urlsplit(settings.base_url)
-    if url.path or url.query or url.fragment or url.username or not url.hostname or url.scheme not in {"http", "https"}:
+    try:
+        url = urlsplit(settings.base_url)
+        host, port = url.hostname or "", url.port
+    except ValueError:
+        url, host, port = urlsplit(""), "", None
+    literal = f"[{host}]" if ":" in host else host
+    # Every URL is made by appending to this text, so it must be the only way to write that host.
+    only = f"{url.scheme}://{literal}{'' if port is None else f':{port}'}"
+    if not host or url.scheme not in {"http", "https"} or settings.base_url != only:
         raise Misconfigured(
             "base_url",
             f"{settings.base_url!r} is no URL of a host.",
-            "Write it like https://pkgs.example.com, without a path.",
+            "Write it like https://pkgs.example.com, in lower case, without a path or a '/' at the end.",
         )
-    if not is_loopback(url.hostname):
+    if not is_loopback(host):
         try:
-            parse_host(url.hostname)
+            parse_host(host)
         except Rejected as error:
             raise Misconfigured("base_url", error.detail, error.hint) from None
         # Invariant (PEP 807, a MUST): every URL the index hands out has a trustworthy origin.

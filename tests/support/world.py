@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import random
 import socket
@@ -27,6 +28,7 @@ from mintmark.core.trust import Host, parse_issuer, parse_publisher, parse_regis
 from mintmark.lab.identity import claims_for
 from mintmark.lab.keys import LabKeys
 from mintmark.lab.signer import Signer
+from mintmark.service.ports import Keys
 from mintmark.service.steps import Reached, ignore
 from mintmark.settings import Settings
 from mintmark.web.server import listening
@@ -184,7 +186,7 @@ class World:
 def upload_form(file: tuple[str, bytes], **fields: Any) -> aiohttp.FormData:
     """A multipart form as uv sends it."""
     filename, data = file
-    name, version = filename.split("-")[:2]
+    name, version = [*filename.split("-"), "", ""][:2]
     kind = "bdist_wheel" if filename.endswith(".whl") else "sdist"
     values: dict[str, Any] = {
         ":action": "file_upload",
@@ -202,7 +204,7 @@ def upload_form(file: tuple[str, bytes], **fields: Any) -> aiohttp.FormData:
         for each in value if isinstance(value, list) else [value]:
             if each is not None:
                 form.add_field(key, each)
-    form.add_field("content", data, filename=filename, content_type="application/octet-stream")
+    form.add_field("content", io.BytesIO(data), filename=filename, content_type="application/octet-stream")
     return form
 
 
@@ -224,9 +226,10 @@ async def running_world(
     *,
     reached: Reached = ignore,
     clock: FrozenClock | None = None,
+    keys: Keys | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
-    """Start an index below `directory` and stop it afterwards. Keywords replace settings."""
+    """Start an index below `directory` and stop it afterwards. Keywords replace settings, `keys` the lab's keys."""
     port = free_port()
     values = {
         "data_dir": str(directory / "data"),
@@ -243,7 +246,7 @@ async def running_world(
     assert isinstance(index.clock, FrozenClock)
     try:
         async with (
-            listening(index.application(LabKeys(signers)), index.settings) as bound,
+            listening(index.application(keys or LabKeys(signers)), index.settings) as bound,
             aiohttp.ClientSession(headers={"Host": f"localhost:{bound}"}) as http,
         ):
             yield World(index, f"http://127.0.0.1:{bound}", http, index.clock, signers)

@@ -175,6 +175,13 @@ _TABLE = (
         "Publish a new version.",
     ),
     Code(
+        "timeout",
+        408,
+        "The body did not arrive in time",
+        "The request announced a body and then sent nothing for too long.",
+        "Send it again; if it happens often, look for a slow connection or proxy.",
+    ),
+    Code(
         "too-large",
         413,
         "Too large",

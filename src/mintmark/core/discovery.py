@@ -23,7 +23,7 @@ def upload_path(query: str) -> str | None:
         return None
     try:
         path = unquote_to_bytes(keys[0]).decode("ascii")
-    except UnicodeDecodeError:
+    except UnicodeError:
         return None
     if "%" in path or "\\" in path or "?" in path or "#" in path or not path.isprintable():
         return None

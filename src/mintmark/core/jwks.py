@@ -5,9 +5,11 @@ Owns which keys are good enough. Leaves fetching, caching and pinned documents t
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
@@ -83,7 +85,8 @@ def parse_key_set(document: bytes) -> KeySet:
 def _verification_key(entry: Any) -> VerificationKey:
     if not isinstance(entry, dict):
         raise BadKeySet("not an object")
-    if entry.get("use") is not None and entry["use"] not in _USES:
+    use = entry.get("use")
+    if use is not None and not (isinstance(use, str) and use in _USES):
         raise BadKeySet("its use is not sig")
     operations = entry.get("key_ops")
     if operations is not None and not (isinstance(operations, list) and "verify" in operations):
@@ -91,15 +94,16 @@ def _verification_key(entry: Any) -> VerificationKey:
     kid = entry.get("kid")
     if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= KID_MAX_CHARACTERS):
         raise BadKeySet("its kid is no short string")
-    if entry.get("kty") not in {"RSA", "EC", "OKP"}:
+    if entry.get("kty") not in ("RSA", "EC", "OKP"):
         raise BadKeySet("its kty is not RSA, EC or OKP")
     # Only the public members: a published private key still verifies, and is never held in memory here.
+    _check_size(entry)
     public = {name: entry[name] for name in ("kty", "n", "e", "crv", "x", "y") if isinstance(entry.get(name), str)}
     try:
         key = import_key(public)
-        algorithms = _algorithms_of(key)
-    except (JoseError, ValueError, TypeError, KeyError):
+    except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError):
         raise BadKeySet("it cannot be read") from None
+    algorithms = _algorithms_of(key)
     declared = entry.get("alg")
     if declared is not None:
         algorithms &= {declared} if isinstance(declared, str) else set()
@@ -108,13 +112,28 @@ def _verification_key(entry: Any) -> VerificationKey:
     return VerificationKey(kid, key, algorithms)
 
 
+def _check_size(entry: dict[str, Any]) -> None:
+    """Refuse an RSA key by its length before anything is computed with it (and before the library warns)."""
+    modulus = entry.get("n")
+    if entry["kty"] != "RSA" or not isinstance(modulus, str):
+        return
+    try:
+        number = int.from_bytes(base64.urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4)), "big")
+    except ValueError:
+        raise BadKeySet("it cannot be read") from None
+    _check_bits(number.bit_length())
+
+
+def _check_bits(bits: int) -> None:
+    if bits < RSA_MIN_BITS:
+        raise BadKeySet(f"RSA with {bits} bits is too weak; {RSA_MIN_BITS} are needed")
+    if bits > RSA_MAX_BITS:
+        raise BadKeySet(f"RSA with {bits} bits is more than {RSA_MAX_BITS}")
+
+
 def _algorithms_of(key: Key) -> frozenset[str]:
     if isinstance(key, RSAKey):
-        bits = key.public_key.key_size
-        if bits < RSA_MIN_BITS:
-            raise BadKeySet(f"RSA with {bits} bits is too weak; {RSA_MIN_BITS} are needed")
-        if bits > RSA_MAX_BITS:
-            raise BadKeySet(f"RSA with {bits} bits is more than {RSA_MAX_BITS}")
+        _check_bits(key.public_key.key_size)
         if key.public_key.public_numbers().e < 65537:
             raise BadKeySet("its RSA exponent is below 65537")
         return RSA_ALGORITHMS

@@ -10,13 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from joserfc import jws
 from joserfc.errors import JoseError
+from joserfc.jwk import Key
 
 from mintmark.core import strict_json
 from mintmark.core.errors import Rejected
@@ -31,6 +34,8 @@ JTI_MAX_CHARACTERS = 500
 # Beyond this a date is a mistake, and arithmetic with it another one.
 NUMERIC_DATE_MAX = 253_402_300_799
 
+# RFC 9864 retires `EdDSA`, which names two curves. Here it always meant this one: `core.jwks` lets no other key in.
+_EXACT_NAMES = {"EdDSA": "Ed25519"}
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]*\Z")
 _SEAL: Final = object()
 
@@ -50,6 +55,7 @@ class UnverifiedToken:
     text: str
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
+    signature: bytes
     issuer: str
 
 
@@ -67,19 +73,27 @@ class TokenRules:
 class VerifiedClaims:
     """The claims of a token whose signature, audience and lifetime were checked.
 
-    Invariant: only `verify` makes one. Holding an instance is the proof; nothing checks again.
+    Invariant: only `verify` makes one, and it never changes. Holding an instance is the proof; nothing checks again.
     """
 
     __slots__ = ("claims", "expires_at", "issuer", "replay_key", "replay_until")
+    issuer: str
+    claims: Mapping[str, Any]
+    expires_at: int
+    replay_key: str
+    replay_until: int
 
     def __init__(self, seal: object, issuer: str, claims: Mapping[str, Any], expires_at: int, replay_key: str) -> None:
         if seal is not _SEAL:
             raise TypeError("VerifiedClaims are made by core.jwt.verify only")
-        self.issuer = issuer
-        self.claims = claims
-        self.expires_at = expires_at
-        self.replay_key = replay_key
-        self.replay_until = expires_at + LEEWAY_SECONDS + 1
+        until = expires_at + LEEWAY_SECONDS + 1
+        for name, value in zip(
+            self.__slots__, (MappingProxyType(claims), expires_at, issuer, replay_key, until), strict=True
+        ):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("VerifiedClaims never change")
 
 
 def _malformed(private: str) -> Rejected:
@@ -98,6 +112,9 @@ def _segment(text: str, what: str) -> Any:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise _malformed(f"the {what} is not base64url") from None
+    # Bits that decoding throws away would give one token several texts.
+    if base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii") != text:
+        raise _malformed(f"the {what} is not base64url in its only form")
     if what == "signature":
         return data
     try:
@@ -118,11 +135,11 @@ def read(text: str) -> UnverifiedToken:
         raise _malformed("the token has not three segments")
     header = _segment(segments[0], "header")
     claims = _segment(segments[1], "payload")
-    _segment(segments[2], "signature")
+    signature = _segment(segments[2], "signature")
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or not 0 < len(issuer) <= ISSUER_MAX_CHARACTERS:
         raise _malformed("the token has no iss")
-    return UnverifiedToken(text, header, claims, issuer)
+    return UnverifiedToken(text, header, claims, signature, issuer)
 
 
 def verify(token: UnverifiedToken, keys: KeySet, rules: TokenRules, audience: str, now: float) -> VerifiedClaims:
@@ -137,17 +154,20 @@ def verify(token: UnverifiedToken, keys: KeySet, rules: TokenRules, audience: st
         raise UnknownKey(
             "invalid-token", "malformed or invalid token", private=f"no usable {algorithm} key for the kid"
         )
-    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    registry.max_header_length = TOKEN_MAX_BYTES
-    for candidate in candidates:
-        try:
-            jws.deserialize_compact(token.text, candidate.key, [algorithm], registry)
-            break
-        except (JoseError, ValueError):
-            continue
-    else:
+    signed = token.text.rpartition(".")[0].encode("ascii")
+    if not any(_is_signed_by(candidate.key, algorithm, signed, token.signature) for candidate in candidates):
         raise BadSignature("invalid-token", "malformed or invalid token", private="the signature does not match")
     return _check_claims(token, rules, audience, now)
+
+
+def _is_signed_by(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
+    # The algorithm itself, on the bytes that arrived: the token is not read a second time by another parser.
+    model = jws.JWSRegistry.algorithms[_EXACT_NAMES.get(algorithm, algorithm)]
+    try:
+        model.check_key(key)
+        return model.verify(signed, signature, key)
+    except (JoseError, ValueError):
+        return False
 
 
 def _check_header(header: Mapping[str, Any], rules: TokenRules) -> tuple[str, str | None]:
@@ -179,6 +199,8 @@ def _numeric_date(claims: Mapping[str, Any], name: str) -> int | None:
 
 def _check_claims(token: UnverifiedToken, rules: TokenRules, audience: str, now: float) -> VerifiedClaims:
     claims = token.claims
+    if not _is_text(token):
+        raise _invalid("a claim is not Unicode text")
     wanted = claims.get("aud")
     # An array is accepted with exactly one element: Kubernetes always sends one, and with several, each of the other
     # relying parties could replay the token here.
@@ -196,6 +218,18 @@ def _check_claims(token: UnverifiedToken, rules: TokenRules, audience: str, now:
     if not 0 < expires - issued <= rules.max_lifetime_seconds:
         raise _invalid("the token's lifetime is longer than its provider's limit")
     return VerifiedClaims(_SEAL, token.issuer, claims, expires, _replay_key(token, rules))
+
+
+def _is_text(token: UnverifiedToken) -> bool:
+    """Whether every claim can be written: JSON can spell half a surrogate pair, which no ledger stores."""
+    payload = token.text.split(".")[1]
+    if b"\\u" not in base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)):
+        return True
+    try:
+        json.dumps(token.claims, ensure_ascii=False).encode("utf-8")
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
 def _replay_key(token: UnverifiedToken, rules: TokenRules) -> str:

@@ -7,6 +7,7 @@ publishers to the ledger and the words of an answer to `service.mint`.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ from mintmark.core.records import Constraints, Issuer, Publisher
 # What a person is shown of a claim's value: enough to compare, bounded, and free of control characters.
 SHOWN_MAX_CHARACTERS = 200
 _SEAL: Final = object()
+_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,15 @@ class Match:
     """The proof that a publisher's every rule holds for a verified identity. Made by `match` only."""
 
     __slots__ = ("publisher",)
+    publisher: Publisher
 
     def __init__(self, seal: object, publisher: Publisher) -> None:
         if seal is not _SEAL:
             raise TypeError("a Match is made by core.match.match only")
-        self.publisher = publisher
+        object.__setattr__(self, "publisher", publisher)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a Match never changes")
 
 
 def match(issuer: Issuer, publisher: Publisher, verified: VerifiedClaims) -> Match | tuple[Mismatch, ...]:
@@ -88,8 +94,13 @@ def _satisfies(actual: Any, wanted: Expectation) -> bool:
     if not isinstance(actual, str):
         return False
     if wanted.ignore_case:
-        return actual.lower() in {value.lower() for value in wanted.values}
+        return _fold(actual) in {_fold(value) for value in wanted.values}
     return actual in wanted.values
+
+
+def _fold(text: str) -> str:
+    """Lower case for ASCII only: `lower()` makes a k of the Kelvin sign, which CI systems take for another letter."""
+    return text.translate(_ASCII_LOWER)
 
 
 def shown(value: Any) -> str:
@@ -120,14 +131,23 @@ def parse_constraints(ref: str = "", protected_ref: bool = False, tag: str = "",
             f"{tag!r} is no pattern of tags.",
             hint="It must hold {version} once, for example v{version}.",
         )
+    if tag and ref and not ref.startswith(_TAG_REF):
+        raise Rejected(
+            "invalid-trust",
+            f"No ref can match {ref!r} and be the tag {tag!r}.",
+            hint="Leave one of ref and tag out.",
+        )
     if allow not in _ALLOW:
         raise Rejected("invalid-trust", f"{allow!r} is no value for allow.", hint=f"Use one of {', '.join(_ALLOW)}.")
     return Constraints(ref, protected_ref, tag, allow)
 
 
 def matches_glob(pattern: str, text: str) -> bool:
-    """Anchored: `*` is any run of characters but '/', everything else is itself."""
-    return re.fullmatch("[^/]*".join(re.escape(part) for part in pattern.split("*")), text) is not None
+    """Anchored: `*` is any run of characters but '/', everything else is itself. Linear, part by part."""
+    parts, found = pattern.split("/"), text.split("/")
+    return len(parts) == len(found) and all(
+        matches_pattern(part, ProjectName(each)) for part, each in zip(parts, found, strict=True)
+    )
 
 
 def _constraint_faults(provider: Provider, constraints: Constraints, claims: Claims) -> Iterable[Mismatch]:

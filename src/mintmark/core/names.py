@@ -5,6 +5,7 @@ Owns their grammar and normal forms. Leaves uniqueness to the ledger.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NewType
 
@@ -37,8 +38,12 @@ FOREIGN_AUDIENCES = frozenset(
 )
 SLUG_MAX_CHARACTERS = 40
 AUDIENCE_MAX_CHARACTERS = 100
+_LABEL_HINT = f"Use 1 to {SLUG_MAX_CHARACTERS} of the characters a-z and 0-9, with single '-' between words."
+# Stands for the rest of an audience that would be longer than allowed.
+_DIGEST_CHARACTERS = 16
 
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
+# One '-' between words: then no two slugs make one audience.
+_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _AUDIENCE = re.compile(r"[a-z][a-z0-9_]*\Z")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z")
 _PATTERN = re.compile(r"(?:[a-z0-9*]|[a-z0-9*][a-z0-9*-]*[a-z0-9*])\Z")
@@ -50,13 +55,20 @@ def parse_slug(text: str) -> Slug:
         raise Rejected(
             "invalid-trust",
             f"{text!r} is not a registry name.",
-            hint="Use 1 to 40 of the characters a-z, 0-9 and -, not starting with -.",
+            hint=_LABEL_HINT,
         )
     if text in RESERVED_SLUGS:
         raise Rejected(
             "invalid-trust", f"The registry name {text!r} is reserved for a route.", hint="Choose another one."
         )
     return Slug(text)
+
+
+def parse_issuer_name(text: str) -> str:
+    """The name under which a registry knows an issuer: written like a slug, but part of no URL."""
+    if not _SLUG.match(text) or len(text) > SLUG_MAX_CHARACTERS:
+        raise Rejected("invalid-trust", f"{text!r} is not a name for an issuer.", hint=_LABEL_HINT)
+    return text
 
 
 def parse_audience(text: str) -> Audience:
@@ -82,6 +94,9 @@ def parse_audience(text: str) -> Audience:
 def derive_audience(host: str, slug: str = "") -> Audience:
     """The default audience: a function of the public host name, so that two installations never share one."""
     words = re.sub(r"[^a-z0-9]+", "_", f"mintmark_{host}_{slug}".lower()).strip("_")
+    if len(words) > AUDIENCE_MAX_CHARACTERS:
+        digest = hashlib.sha256(words.encode("ascii")).hexdigest()[:_DIGEST_CHARACTERS]
+        words = f"{words[: AUDIENCE_MAX_CHARACTERS - 1 - _DIGEST_CHARACTERS]}_{digest}"
     return parse_audience(words)
 
 
@@ -113,7 +128,7 @@ def parse_project(text: str) -> ProjectName:
 
 def parse_pattern(text: str) -> str:
     """A pattern of project names: a normal form in which `*` stands for any run of characters."""
-    if not _PATTERN.match(text):
+    if not _PATTERN.match(text) or "--" in text:
         raise Rejected(
             "invalid-trust",
             f"{text!r} is not a pattern of project names.",

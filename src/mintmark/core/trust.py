@@ -7,13 +7,13 @@ and reading files to the command line.
 
 from __future__ import annotations
 
-import base64
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from mintmark.core import jwks
+from mintmark.core import jwks, trust_files
 from mintmark.core.errors import Rejected
 from mintmark.core.exchange import LIFETIME_MAX_SECONDS, LIFETIME_MIN_SECONDS
 from mintmark.core.match import parse_constraints
@@ -23,20 +23,21 @@ from mintmark.core.names import (
     matches_pattern,
     parse_audience,
     parse_host,
+    parse_issuer_name,
     parse_pattern,
     parse_project,
     parse_slug,
 )
 from mintmark.core.providers import BY_SLUG
-from mintmark.core.records import Constraints, Issuer, Publisher, Registry
+from mintmark.core.records import Issuer, Publisher, Registry
+from mintmark.core.trust_files import Load
 
+T = TypeVar("T")
 TOKEN_LIFETIME_MAX_SECONDS = 30 * 86_400
 ISSUER_URL_MAX_CHARACTERS = 500
-# The subject organization of the lab's CA, which marks everything it signs.
-LAB_ORGANIZATION = "Mintmark lab"
-FILE_MAX_CHARACTERS = 256 * 1024
 # A publisher that waits for its project's first upload lapses after this time.
 PENDING_SECONDS = 30 * 86_400
+_SERVER = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,12 @@ class WantedPublisher:
     lookup: str
 
 
+def facts_of(wanted: WantedPublisher) -> tuple[object, ...]:
+    """What makes a publisher another one."""
+    publisher = wanted.publisher
+    return wanted.issuer, publisher.project, tuple(sorted(publisher.config.items())), publisher.constraints
+
+
 @dataclass(frozen=True, slots=True)
 class WantedRegistry:
     """A registry as written. Ids of the records are 0."""
@@ -127,10 +134,6 @@ class Host:
     accept_lab: bool = False
 
 
-Load = Callable[[str], str]
-"""Reads a file that an entry names."""
-
-
 def parse_trust(document: Mapping[str, Any], host: Host, load: Load) -> tuple[WantedRegistry, ...]:
     """The whole of a trust file. Raises `Rejected("invalid-trust")` naming the entry."""
     unknown = sorted(document.keys() - {"registry"})
@@ -140,12 +143,16 @@ def parse_trust(document: Mapping[str, Any], host: Host, load: Load) -> tuple[Wa
     if not isinstance(registries, dict):
         raise _wrong("registry", "is not a table", "Write [registry.NAME] tables.")
     wanted = tuple(_parse_registry(slug, entry, host, load) for slug, entry in registries.items())
-    audiences = [host.audience, *(each.registry.audience for each in wanted)]
-    twice = sorted({name for name in audiences if audiences.count(name) > 1})
-    if twice:
-        raise _wrong(
-            f"audience {twice[0]!r}", "is used twice on this host", "Each registry needs an audience of its own."
-        )
+    homes: dict[tuple[str, str], str] = {}
+    for registry in (each.registry for each in wanted):
+        for key, value in (("audience", registry.audience), ("host", registry.host)):
+            other = homes.setdefault((key, value), registry.slug) if value else registry.slug
+            if other != registry.slug:
+                raise _wrong(
+                    f"registry.{registry.slug}.{key}",
+                    f"is {value!r}, as that of registry.{other}",
+                    f"Each registry needs {'an audience' if key == 'audience' else 'a host name'} of its own.",
+                )
     return wanted
 
 
@@ -160,7 +167,7 @@ def _parse_registry(slug: str, entry: Any, host: Host, load: Load) -> WantedRegi
         raise _wrong(f"{where}.issuer", "is not a table", f"Write [{where}.issuer.NAME].")
     if not isinstance(publishers_entry, list):
         raise _wrong(f"{where}.publisher", "is not an array of tables", f"Write [[{where}.publisher]].")
-    issuers = tuple(parse_issuer(name, value, host, load) for name, value in issuers_entry.items())
+    issuers = tuple(parse_issuer(name, value, host, load, within=f"{where}.") for name, value in issuers_entry.items())
     by_name = {issuer.name: issuer for issuer in issuers}
     urls = [issuer.url for issuer in issuers]
     if len(set(urls)) != len(urls):
@@ -168,6 +175,12 @@ def _parse_registry(slug: str, entry: Any, host: Host, load: Load) -> WantedRegi
             f"{where}.issuer", "has one url twice", "A registry trusts an issuer once, on one set of conditions."
         )
     publishers = tuple(_parse_publisher_entry(where, n, value, by_name) for n, value in enumerate(publishers_entry, 1))
+    first: dict[object, int] = {}
+    for number, each in enumerate(publishers, 1):
+        if first.setdefault(facts_of(each), number) != number:
+            raise _wrong(
+                f"{where}.publisher[{number}]", f"is the same as publisher[{first[facts_of(each)]}]", "Remove one."
+            )
     return WantedRegistry(registry, issuers, publishers)
 
 
@@ -182,15 +195,20 @@ def parse_registry(slug: str, settings: Mapping[str, Any], host: Host) -> Regist
             f"is {lifetime}",
             f"PEP 807 allows {LIFETIME_MIN_SECONDS} to {LIFETIME_MAX_SECONDS}.",
         )
-    slug = parse_slug(slug)
+    slug = _at(where, parse_slug, slug)
     own = settings.get("host")
-    if own is not None and parse_host(own) == host.name:
+    if own is not None and _at(f"{where}.host", parse_host, own) == host.name:
         raise _wrong(f"{where}.host", "is the shared host's name", "A registry's own host name must be another one.")
     given = settings.get("audience")
+    audience = _at(f"{where}.audience", parse_audience, given) if given else derive_audience(host.name, slug)
+    if audience == host.audience:
+        raise _wrong(
+            f"{where}.audience", f"is {audience!r}, as that of the whole host", "Leave it out, or choose another one."
+        )
     return Registry(
         id=0,
         slug=slug,
-        audience=parse_audience(given) if given else derive_audience(host.name, slug),
+        audience=audience,
         title=settings.get("title", ""),
         host=own,
         private=settings.get("private", True),
@@ -203,13 +221,13 @@ def parse_registry(slug: str, settings: Mapping[str, Any], host: Host) -> Regist
     )
 
 
-def parse_issuer(name: str, settings: Any, host: Host, load: Load) -> Issuer:
-    """A trust entry: complete, and safe by itself."""
-    where = f"issuer.{name}"
+def parse_issuer(name: str, settings: Any, host: Host, load: Load, *, within: str = "") -> Issuer:
+    """A trust entry: complete, and safe by itself. `within` names the table it stands in."""
+    where = f"{within}issuer.{name}"
     if not isinstance(settings, Mapping):
         raise _wrong(where, "is not a table", "Write it as [registry.NAME.issuer.NAME].")
     _check_keys(where, settings, ISSUER_KEYS)
-    parse_slug(name)
+    _at(where, parse_issuer_name, name)
     for key in ("provider", "url", "projects"):
         if not settings.get(key):
             raise _wrong(where, f"lacks {key}", f"{ISSUER_KEYS[key].meaning} Example: {ISSUER_KEYS[key].example}")
@@ -223,6 +241,11 @@ def parse_issuer(name: str, settings: Any, host: Host, load: Load) -> Issuer:
         )
     if url.startswith("http://") and not allow_http:
         raise _wrong(f"{where}.url", "is not https", "Use https, or set allow-http = true in a network you trust.")
+    server = settings.get("server") or provider.issuer.server(url)
+    if settings.get("server") and not _SERVER.fullmatch(server):
+        raise _wrong(
+            f"{where}.server", f"is {server!r}", "Write host and path only, without https:// and without a last '/'."
+        )
     algorithms = settings.get("algorithms", ["RS256"])
     forbidden = sorted(set(algorithms) - jwks.ALGORITHMS)
     if forbidden or not algorithms:
@@ -238,14 +261,14 @@ def parse_issuer(name: str, settings: Any, host: Host, load: Load) -> Issuer:
         name=name,
         provider=provider.slug,
         url=url,
-        server=settings.get("server") or provider.issuer.server(url),
-        projects=tuple(parse_pattern(pattern) for pattern in settings["projects"]),
+        server=server,
+        projects=tuple(_at(f"{where}.projects", parse_pattern, pattern) for pattern in settings["projects"]),
         algorithms=tuple(algorithms),
         max_lifetime_seconds=lifetime,
         networks=tuple(_parse_network(where, text) for text in settings.get("networks", [])),
         allow_http=allow_http,
-        ca_pem=_refuse_lab(where, _load(where, "ca-file", settings, load, _check_ca), host),
-        jwks=_load(where, "jwks-file", settings, load, _check_jwks),
+        ca_pem=_load_certificates(where, settings, host, load),
+        jwks=_load(where, "jwks-file", settings, load, trust_files.problem_of_key_set),
         enabled=settings.get("enabled", True),
     )
 
@@ -279,48 +302,17 @@ def parse_publisher(where: str, settings: Mapping[str, Any], issuer: Issuer) -> 
     return WantedPublisher(issuer.name, publisher, provider.lookup_of_config(config))
 
 
-def warnings_for(wanted: Sequence[WantedPublisher], issuers: Mapping[str, Issuer]) -> list[str]:
-    """Sentences about publishers that are allowed but weaker than they look."""
-    found = []
-    for each in wanted:
-        provider = BY_SLUG[issuers[each.issuer].provider]
-        ids = [field.name for field in provider.fields if field.immutable_id]
-        label = f"{each.publisher.project} from {each.lookup}"
-        if ids and not any(each.publisher.config.get(name) for name in ids):
-            found.append(f"{label}: no immutable id is given ({' or '.join(ids)}); a re-registered name would match.")
-        for other in wanted:
-            if other is not each and _covers(other, each):
-                found.append(f"{label}: another publisher of the project asks for less, so its demands mean nothing.")
-                break
-    return found
-
-
-def _covers(wide: WantedPublisher, narrow: WantedPublisher) -> bool:
-    """Whether whoever satisfies `narrow` also satisfies `wide`, and not the other way round."""
-    if (wide.issuer, wide.publisher.project) != (narrow.issuer, narrow.publisher.project):
-        return False
-    demands = [(p.publisher.config, p.publisher.constraints) for p in (wide, narrow)]
-    (config, constraints), (narrow_config, narrow_constraints) = demands
-    if demands[0] == demands[1] or not config.items() <= narrow_config.items():
-        return False
-    free = Constraints()
-    return all(
-        getattr(constraints, name) in (getattr(narrow_constraints, name), getattr(free, name))
-        for name in ("ref", "protected_ref", "tag", "allow")
-    )
-
-
 def _parse_publisher_entry(where: str, number: int, entry: Any, issuers: Mapping[str, Issuer]) -> WantedPublisher:
     where = f"{where}.publisher[{number}]"
     if not isinstance(entry, dict):
         raise _wrong(where, "is not a table", "Write it as [[registry.NAME.publisher]].")
-    issuer = issuers.get(entry.get("issuer", ""))
+    known = f"The registry's issuers are: {', '.join(issuers) or 'none'}."
+    name = entry.get("issuer")
+    if name is None:
+        raise _wrong(where, "lacks issuer", known)
+    issuer = issuers.get(name) if isinstance(name, str) else None
     if issuer is None:
-        raise _wrong(
-            where,
-            f"names the issuer {entry.get('issuer')!r}",
-            f"The registry's issuers are: {', '.join(issuers) or 'none'}.",
-        )
+        raise _wrong(f"{where}.issuer", f"is {name!r}, which the registry does not have", known)
     return parse_publisher(where, entry, issuer)
 
 
@@ -340,50 +332,44 @@ def _check_keys(where: str, settings: Mapping[str, Any], keys: Mapping[str, Key]
             raise _wrong(f"{where}.{name}", "is not a list of strings", f"Example: {name} = {key.example}")
 
 
+def _at(where: str, parse: Callable[[str], T], text: str) -> T:
+    """Read one value; what is wrong with it names the place."""
+    try:
+        return parse(text)
+    except Rejected as error:
+        raise Rejected("invalid-trust", f"{where}: {error.detail}", hint=error.hint) from None
+
+
 def _parse_network(where: str, text: str) -> str:
     try:
-        return str(ipaddress.ip_network(text))
+        network = ipaddress.ip_network(text)
     except ValueError:
         raise _wrong(f"{where}.networks", f"{text!r} is no network", "Write it like 10.0.0.0/8.") from None
+    if not network.prefixlen:
+        raise _wrong(f"{where}.networks", f"{text!r} is every address there is", "Name the issuer's own network.")
+    return str(network)
 
 
 def _load(where: str, key: str, settings: Mapping[str, Any], load: Load, check: Callable[[str], str]) -> str:
     name = settings.get(key)
     if not name:
         return ""
-    try:
-        text = load(name)
-    except (OSError, ValueError) as error:
-        raise _wrong(
-            f"{where}.{key}", f"{name!r} cannot be read: {error}", "Give a path relative to the trust file."
-        ) from None
-    problem = "is too large" if len(text) > FILE_MAX_CHARACTERS else check(text)
+    text, problem = trust_files.read(load, name)
+    if problem:
+        raise _wrong(f"{where}.{key}", f"{name!r} {problem}", "Give a path relative to the trust file.")
+    problem = check(text)
     if problem:
         raise _wrong(f"{where}.{key}", f"{name!r} {problem}", ISSUER_KEYS[key].meaning)
     return text
 
 
-def _refuse_lab(where: str, pem: str, host: Host) -> str:
-    """The lab signs whatever it is asked to: its CA is no trust anchor of a real index."""
-    body = "".join(line for line in pem.splitlines() if line and not line.startswith("-----"))
-    try:
-        of_the_lab = LAB_ORGANIZATION.encode() in base64.b64decode(body)
-    except ValueError:
-        raise _wrong(f"{where}.ca-file", "holds no PEM certificate", ISSUER_KEYS["ca-file"].meaning) from None
-    if of_the_lab and not host.accept_lab:
+def _load_certificates(where: str, settings: Mapping[str, Any], host: Host, load: Load) -> str:
+    pem = _load(where, "ca-file", settings, load, trust_files.problem_of_certificates)
+    # The lab signs whatever it is asked to: its CA is no trust anchor of a real index.
+    if trust_files.is_of_the_lab(pem) and not host.accept_lab:
         raise Rejected(
-            "lab-issuer", f"{where}: the CA belongs to Mintmark's lab.", hint="Use it with serve --dev only."
+            "lab-issuer",
+            f"{where}.ca-file: a certificate belongs to Mintmark's lab.",
+            hint="Use it with serve --dev only.",
         )
     return pem
-
-
-def _check_ca(text: str) -> str:
-    return "" if "-----BEGIN CERTIFICATE-----" in text else "holds no PEM certificate"
-
-
-def _check_jwks(text: str) -> str:
-    try:
-        keys = jwks.parse_key_set(text.encode())
-    except jwks.BadKeySet as error:
-        return f"is no key set: {error}"
-    return "" if keys.keys else f"holds no usable key: {'; '.join(keys.skipped) or 'it is empty'}"
