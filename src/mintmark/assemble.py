@@ -110,6 +110,7 @@ class Index:
                 form_field_limit_bytes=settings.form_field_limit_bytes,
                 form_fields_limit=settings.form_fields_limit,
                 file_limit_bytes=settings.file_limit_bytes,
+                body_idle_seconds=settings.body_idle_seconds,
                 trusted_proxies=tuple(ipaddress.ip_network(text) for text in settings.trusted_proxies),
                 metrics_networks=tuple(ipaddress.ip_network(text) for text in settings.metrics_networks),
                 proxied_only=bool(settings.trusted_proxies) and not settings.tls,

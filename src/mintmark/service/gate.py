@@ -49,7 +49,7 @@ class Gate:
             return
         credential, problem = await self._present(authorization, address, "credential-invalid")
         if problem:
-            raise self._failed(address, Rejected("credential-invalid", f"The credential is refused: {problem}."))
+            raise self._failed(address, Rejected("credential-invalid", f"The credential {problem}."))
         now = int(self._clock.now())
         allowed = await self._ledger.glance(lambda tx: _may_read(tx, credential, registry, project, now))
         if not allowed:
@@ -59,7 +59,7 @@ class Gate:
         """The live credential of an upload, before its body is read. Raises `Rejected`."""
         credential, problem = await self._present(authorization, address, "credential-refused")
         if problem:
-            raise self._failed(address, Rejected("credential-refused", f"The credential is refused: {problem}."))
+            raise self._failed(address, Rejected("credential-refused", f"The credential {problem}."))
         if credential.kind == credentials.MINTED:
             if credential.registry_id not in (None, registry.id):
                 raise Rejected("not-allowed", f"The credential was minted for another registry than {registry.slug}.")
@@ -87,8 +87,8 @@ class Gate:
         self._failures.check(address)
         found = await self._find(presented)
         if found is None:
-            problem = presented.problem or "it is unknown"
-            raise self._failed(address, Rejected(refusal, f"The credential is refused: {problem}."))
+            problem = f"cannot be read: {presented.problem}" if presented.problem else "is unknown"
+            raise self._failed(address, Rejected(refusal, f"The credential {problem}."))
         return found, ended(found, int(self._clock.now()))
 
     async def _find(self, presented: Presented) -> Credential | None:
@@ -106,9 +106,9 @@ class Gate:
 def ended(credential: Credential, now: int) -> str:
     """Why a credential is not live any more, or ""."""
     if credential.ended_at is not None:
-        return "it was burned" if credential.kind == credentials.MINTED else "it was revoked"
+        return "was burned" if credential.kind == credentials.MINTED else "was revoked"
     if credential.expires_at is not None and now >= credential.expires_at:
-        return "it has expired"
+        return "has expired"
     return ""
 
 
@@ -141,10 +141,13 @@ def grant_upload(
 
     With `version` None the constraints on versions are not judged yet.
     """
+    home = tx.registries.find(registry.slug)
+    if home is None or not home.enabled:
+        raise Rejected("not-found", "There is no such registry here.")
     credential = tx.credentials.find(uploader.credential.digest)
-    problem = "it is unknown" if credential is None else ended(credential, now)
+    problem = "is unknown" if credential is None else ended(credential, now)
     if credential is None or problem:
-        raise Rejected("credential-refused", f"The credential is refused: {problem}.")
+        raise Rejected("credential-refused", f"The credential {problem}.")
     project = tx.projects.find(registry.id, name)
     if project is not None and project.status not in {"active", "deprecated"}:
         raise Rejected("not-allowed", f"The project {name} is {project.status} and takes no uploads.")
@@ -169,20 +172,21 @@ def _publisher_grant(
 ) -> Grant:
     live = tx.publishers.live(registry.id, name, credential.publishers)
     if not live:
-        covered = tx.publishers.projects_of(credential.publishers, PROJECTS_NAMED)
+        attached = tx.publishers.projects_of(credential.publishers, PROJECTS_NAMED)
+        covered = [each for each in attached if tx.publishers.live(registry.id, each, credential.publishers)]
         raise Rejected(
             "not-allowed",
             f"The credential does not cover the project {name}.",
-            hint=f"It covers: {', '.join(covered)}." if covered else "Its publisher is gone.",
+            hint=f"It covers: {', '.join(covered)}." if covered else "Its publisher is gone or switched off.",
         )
+    if version is None:
+        return Grant(live[0])
     reasons = []
-    first = project is None or not tx.files.of_project(project.id)
+    # A release consists of several files; the first one is not over with its first file.
+    asked = any(publisher.constraints.allow == "create-only" for publisher in live)
+    first = project is None or (asked and all(it.version == version for it in tx.files.of_project(project.id)))
     for publisher in live:
-        reason = (
-            allows_upload(publisher.constraints, ref=credential.ref, version=version, first_release=first)
-            if version is not None
-            else ""
-        )
+        reason = allows_upload(publisher.constraints, ref=credential.ref, version=version, first_release=first)
         if not reason:
             return Grant(publisher)
         reasons.append(reason)

@@ -1,62 +1,26 @@
 """Identity token in, upload credential out (PEP 807, "Token Minting").
 
-Owns the order of checks, the scope of the credential and the one transaction in which match, replay record and
-credential become true together: a failed mint spends nothing, and after a 5xx the same token works. Leaves the
-token's rules to `core.jwt`, the publishers' to `core.match`, and the answer's form to `web`.
+Owns the order of checks up to the verified token, and the limits. Leaves the token's rules to `core.jwt`, the one
+transaction in which match, replay record and credential become true together to `service.mint_attempt`, and the
+answer's form to `web`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from mintmark.core import credentials, exchange, jwt
-from mintmark.core.errors import Rejected
+from mintmark.core import credentials, jwt
+from mintmark.core.errors import Rejected, Unavailable
 from mintmark.core.exchange import MintRequest
 from mintmark.core.jwt import TokenRules, VerifiedClaims
-from mintmark.core.match import Match, Mismatch, match, shown
+from mintmark.core.match import shown
 from mintmark.core.providers import BY_SLUG
-from mintmark.core.providers.model import claim_at
-from mintmark.core.records import Credential, Event, Issuer, Principal, Publisher, Registry
+from mintmark.core.records import Issuer, Registry
 from mintmark.service.directory import Directory, Snapshot, key_source
 from mintmark.service.limits import Limit
+from mintmark.service.mint_attempt import Attempt, Candidate, Minted
 from mintmark.service.ports import Clock, Entropy, Keys, Ledger, Transaction
 from mintmark.service.steps import Reached, Step
-
-# Publishers are looked up one lookup key at a time, so only those of one repository are compared; of these many.
-NEAREST_SHOWN = 3
-MISMATCHES_SHOWN = 4
-PROJECTS_SHOWN = 50
-LAST_USED_RESOLUTION_SECONDS = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Minted:
-    """A new upload credential. `secret` exists only here and in the answer."""
-
-    secret: str
-    expires_at: int
-    registries: tuple[str, ...]
-    projects: tuple[str, ...]
-    single_use: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Near:
-    """A publisher that was found by its lookup claim but does not match."""
-
-    publisher: Publisher
-    mismatches: tuple[Mismatch, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A trust entry under whose conditions the token was verified."""
-
-    issuer: Issuer
-    registry: Registry
-    verified: VerifiedClaims
 
 
 class Mint:
@@ -92,17 +56,18 @@ class Mint:
     async def __call__(self, registry: Registry | None, request: MintRequest, address: str) -> Minted:
         """Mint for one registry, or for the shared host when `registry` is None. Raises `Rejected`, `Unavailable`."""
         self._per_address.count(address)
+        # Read once: the credential's life is counted from the request, not from the end of fetching keys or the commit.
+        now = self._clock.now()
         token = jwt.read(request.token)
         snapshot = await self._directory.current()
         entries = self._trusting(snapshot, registry, token.issuer)
-        self._per_issuer.count(token.issuer)
         audience = registry.audience if registry else self._host_audience
         candidates = await self._verify_all(snapshot, entries, token, audience)
+        # Only what the issuer signed counts: forged tokens must not use up what its jobs may do.
+        self._per_issuer.count(token.issuer)
         self._reached(Step.MINT_VERIFIED)
-        # Read once: the credential's life is counted from the request, not from the commit.
-        now = self._clock.now()
         secret = credentials.compose(credentials.MINTED, self._entropy.draw(credentials.RANDOM_BYTES))
-        attempt = _Attempt(candidates, request, secret, now, registry is None, self._host_union, self._base_url)
+        attempt = Attempt(candidates, request, secret, now, registry is None, self._host_union, self._base_url)
 
         def work(tx: Transaction) -> Minted | Rejected:
             outcome = attempt.run(tx)
@@ -136,23 +101,26 @@ class Mint:
 
     async def _verify_all(
         self, snapshot: Snapshot, entries: Sequence[Issuer], token: jwt.UnverifiedToken, audience: str
-    ) -> list[_Candidate]:
-        """Verify the token under each entry's own conditions: what one registry trusts means nothing to another."""
-        candidates: list[_Candidate] = []
-        refusal: Rejected | None = None
-        verdicts: dict[object, VerifiedClaims | Rejected] = {}
+    ) -> list[Candidate]:
+        """Verify the token under each entry's own conditions: what one registry trusts means nothing to another.
+
+        Neither does trouble with fetching its keys; it is raised only when no other entry vouches for the token.
+        """
+        candidates: list[Candidate] = []
+        refusal: Rejected | Unavailable | None = None
+        verdicts: dict[object, VerifiedClaims | Rejected | Unavailable] = {}
         for issuer in entries:
             conditions = (key_source(issuer), rules_of(issuer))
             if conditions not in verdicts:
                 try:
                     verdicts[conditions] = await self._verify(issuer, token, audience)
-                except Rejected as error:
+                except (Rejected, Unavailable) as error:
                     verdicts[conditions] = error
             verdict = verdicts[conditions]
-            if isinstance(verdict, Rejected):
+            if isinstance(verdict, VerifiedClaims):
+                candidates.append(Candidate(issuer, snapshot.by_id[issuer.registry_id], verdict))
+            elif not isinstance(refusal, Unavailable):
                 refusal = verdict
-            else:
-                candidates.append(_Candidate(issuer, snapshot.by_id[issuer.registry_id], verdict))
         if not candidates:
             assert refusal is not None
             raise refusal
@@ -179,240 +147,4 @@ def rules_of(issuer: Issuer) -> TokenRules:
         max_lifetime_seconds=issuer.max_lifetime_seconds or provider.max_lifetime_seconds,
         types=provider.types,
         requires_jti=provider.requires_jti,
-    )
-
-
-class _Attempt:
-    """One mint inside its transaction. Returns the refusal instead of raising it, so that its audit event stays."""
-
-    def __init__(
-        self,
-        candidates: Sequence[_Candidate],
-        request: MintRequest,
-        secret: str,
-        now: float,
-        host_rooted: bool,
-        host_union: bool,
-        base_url: str,
-    ) -> None:
-        self._candidates = candidates
-        self._request = request
-        self._secret = secret
-        self._now = now
-        self._host_rooted = host_rooted
-        self._host_union = host_union
-        self._base_url = base_url
-        self._verified = candidates[0].verified
-
-    def run(self, tx: Transaction) -> Minted | Rejected:
-        regular: list[Publisher] = []
-        pending: list[Publisher] = []
-        near: list[_Near] = []
-        for candidate in self._candidates:
-            self._match(tx, candidate, regular, pending, near)
-        stale = [publisher for publisher in pending if tx.projects.find(publisher.registry_id, publisher.project)]
-        fresh = [publisher for publisher in pending if publisher not in stale]
-        if self._host_rooted and regular:
-            # The host-wide exchange creates nothing in a registry beside the one there is something to publish to.
-            homes_of_regular = {publisher.registry_id for publisher in regular}
-            fresh = [publisher for publisher in fresh if {publisher.registry_id} == homes_of_regular]
-        covering = regular + fresh
-        homes = {c.registry.id: c.registry for c in self._candidates}
-        covered = {publisher.registry_id for publisher in covering}
-        if len(covered) > 1 and not self._host_union:
-            return self._refuse(tx, self._ambiguous([homes[i] for i in sorted(covered)]), near)
-        for publisher in stale:
-            # The registrant meant a project that did not exist; somebody else made it. Never take it over silently.
-            tx.publishers.remove(publisher.id)
-        if not covering:
-            return self._refuse(tx, _stale(stale) if stale else self._no_publisher(near), near)
-        if not tx.replays.claim(self._verified.issuer, self._verified.replay_key, self._verified.replay_until):
-            return self._refuse(
-                tx,
-                Rejected("invalid-reuse-token", "invalid token: already used", hint=self._reuse_hint()),
-                near,
-            )
-        for publisher in fresh:
-            self._reify(tx, publisher)
-        return self._issue(tx, covering, [homes[i] for i in sorted(covered)])
-
-    def _match(
-        self,
-        tx: Transaction,
-        candidate: _Candidate,
-        regular: list[Publisher],
-        pending: list[Publisher],
-        near: list[_Near],
-    ) -> None:
-        lookup = BY_SLUG[candidate.issuer.provider].lookup_of_claims(candidate.verified.claims)
-        if lookup is None:
-            return
-        for publisher in tx.publishers.candidates(candidate.issuer.id, lookup):
-            if publisher.expires_at is not None and publisher.expires_at <= self._now:
-                continue
-            verdict = match(candidate.issuer, publisher, candidate.verified)
-            if isinstance(verdict, Match):
-                (pending if publisher.project_id is None else regular).append(verdict.publisher)
-            else:
-                near.append(_Near(publisher, verdict))
-
-    def _issue(self, tx: Transaction, covering: list[Publisher], registries: list[Registry]) -> Minted:
-        lifetime = min(registry.credential_lifetime_seconds for registry in registries)
-        # Invariant: at least the promised time after the request, at most PEP 807's maximum.
-        expires_at = min(
-            math.ceil(self._now) + max(lifetime, exchange.LIFETIME_MIN_SECONDS),
-            math.floor(self._now) + exchange.LIFETIME_MAX_SECONDS,
-        )
-        ids = tuple(sorted(publisher.id for publisher in covering))
-        projects = sorted({publisher.project for publisher in covering})
-        digest = credentials.digest(self._secret)
-        assert digest is not None
-        provider = BY_SLUG[self._candidates[0].issuer.provider]
-        ref = claim_at(self._verified.claims, provider.ref)
-        tx.credentials.insert(
-            Credential(
-                id=0,
-                digest=digest,
-                kind=credentials.MINTED,
-                registry_id=registries[0].id if len(registries) == 1 else None,
-                name="",
-                publishers=ids,
-                projects=(),
-                can_upload=True,
-                can_read=True,
-                single_use=self._request.single_use,
-                spent_on=None,
-                ref=ref if isinstance(ref, str) else "",
-                created_at=int(self._now),
-                expires_at=expires_at,
-                ended_at=None,
-                issuer_url=self._verified.issuer,
-                subject=self._subject(),
-            )
-        )
-        used_before = self._now - LAST_USED_RESOLUTION_SECONDS
-        stale = tuple(p.id for p in covering if p.last_used_at is None or p.last_used_at < used_before)
-        tx.publishers.touch(stale, int(self._now))
-        facts: dict[str, object] = {
-            "projects": projects[:PROJECTS_SHOWN],
-            "covered": len(projects),
-            "expires": expires_at,
-            "jti": self._verified.replay_key,
-        }
-        self._audit(tx, "mint", "minted", registries[0].id if len(registries) == 1 else None, facts)
-        return Minted(
-            self._secret,
-            expires_at,
-            tuple(registry.slug for registry in registries),
-            tuple(projects[:PROJECTS_SHOWN]),
-            self._request.single_use,
-        )
-
-    def _reify(self, tx: Transaction, publisher: Publisher) -> None:
-        """A pending publisher's first use creates its project."""
-        project = tx.projects.find(publisher.registry_id, publisher.project) or tx.projects.insert(
-            publisher.registry_id, publisher.project, publisher.project, int(self._now)
-        )
-        tx.publishers.reify(publisher.id, project.id)
-        event = Event(
-            int(self._now),
-            self._principal(),
-            "project-created",
-            publisher.registry_id,
-            publisher.project,
-            facts={"by": "pending publisher", "publisher": publisher.id},
-        )
-        tx.audit.record(event)
-
-    # -- refusals -----------------------------------------------------------------------------------------------------
-
-    def _refuse(self, tx: Transaction, refusal: Rejected, near: list[_Near]) -> Rejected:
-        # A registry's log shows a host-wide attempt only if a publisher of its own was near.
-        registry_ids = (
-            {it.publisher.registry_id for it in near}
-            if self._host_rooted
-            else {candidate.registry.id for candidate in self._candidates}
-        )
-        facts: dict[str, object] = {
-            "detail": refusal.detail[:500],
-            "nearest": [
-                {"project": it.publisher.project, "mismatches": [str(m) for m in it.mismatches[:MISMATCHES_SHOWN]]}
-                for it in near[:NEAREST_SHOWN]
-            ],
-        }
-        self._audit(tx, "mint", refusal.code.name, registry_ids.pop() if len(registry_ids) == 1 else None, facts)
-        return refusal
-
-    def _no_publisher(self, near: list[_Near]) -> Rejected:
-        issuer = self._candidates[0].issuer
-        provider = BY_SLUG[issuer.provider]
-        if not near:
-            claim = "/".join(provider.lookup.claim)
-            value = shown(claim_at(self._verified.claims, provider.lookup.claim))
-            return Rejected(
-                "invalid-publisher",
-                "valid token, but no corresponding publisher (Publisher with matching claims was not found)",
-                hint=f"No publisher of the issuer {issuer.name!r} is registered for {claim} {value}.",
-            )
-        # Shown only for publishers whose lookup claim a verified token already matched: no oracle for strangers.
-        closest = sorted(near, key=lambda it: len(it.mismatches))[:NEAREST_SHOWN]
-        first = closest[0]
-        reasons = "; ".join(str(mismatch) for mismatch in first.mismatches[:MISMATCHES_SHOWN])
-        return Rejected(
-            "invalid-publisher",
-            f"valid token, but no corresponding publisher (Check failed for {first.mismatches[0].claim!r})",
-            hint=f"The publisher of {first.publisher.project} does not match. {reasons}",
-            members={
-                "mismatches": [
-                    {"project": it.publisher.project, "claim": m.claim, "expected": m.expected, "actual": m.actual}
-                    for it in closest
-                    for m in it.mismatches[:MISMATCHES_SHOWN]
-                ]
-            },
-        )
-
-    def _ambiguous(self, registries: list[Registry]) -> Rejected:
-        urls = [f"{self._base_url}/{registry.slug}/_/oidc/mint-token" for registry in registries[:5]]
-        return Rejected(
-            "ambiguous-registry",
-            f"This identity may publish to {len(registries)} registries of this host.",
-            hint=f"Use the exchange of one of them: {', '.join(urls)}.",
-        )
-
-    def _reuse_hint(self) -> str:
-        if BY_SLUG[self._candidates[0].issuer.provider].reusable:
-            return "Ask for a fresh identity token; this job can get one."
-        return (
-            "This job's identity token was exchanged before, and its CI system gives a job only one for each entry of "
-            "id_tokens. Publish all files in one call, keep the upload credential of the first call, or add a second "
-            "entry with the same audience."
-        )
-
-    # -- audit --------------------------------------------------------------------------------------------------------
-
-    def _subject(self) -> str:
-        return self._principal().name
-
-    def _principal(self) -> Principal:
-        provider = BY_SLUG[self._candidates[0].issuer.provider]
-        value = claim_at(self._verified.claims, provider.lookup.claim)
-        return Principal("publisher", f"{self._verified.issuer} {shown(value)}")
-
-    def _audit(
-        self, tx: Transaction, action: str, outcome: str, registry_id: int | None, facts: dict[str, object]
-    ) -> None:
-        known = BY_SLUG[self._candidates[0].issuer.provider].known
-        claims = {name: value for name, value in self._verified.claims.items() if name in known}
-        event = Event(
-            int(self._now), self._principal(), action, registry_id, outcome=outcome, facts={**facts, "claims": claims}
-        )
-        tx.audit.record(event)
-
-
-def _stale(stale: list[Publisher]) -> Rejected:
-    names = ", ".join(sorted({publisher.project for publisher in stale})[:5])
-    return Rejected(
-        "invalid-pending-publisher",
-        "valid token, but project already exists",
-        hint=f"The pending publisher for {names} is removed; register an ordinary one for the project.",
     )

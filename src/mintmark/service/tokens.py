@@ -37,10 +37,7 @@ class Tokens:
         principal: Principal,
     ) -> tuple[str, Credential]:
         """A new token of a registry, for projects that match a pattern. Returns the secret, and what is stored."""
-        if not name.strip() or len(name) > NAME_MAX_CHARACTERS or not name.isprintable():
-            raise Rejected("invalid-trust", "A token needs a name of at most 100 printable characters.")
-        if not can_upload and not can_read:
-            raise Rejected("invalid-trust", "A token that may neither upload nor read is of no use.")
+        _check(name, can_upload=can_upload, can_read=can_read, lifetime_seconds=lifetime_seconds)
         patterns = tuple(parse_pattern(pattern) for pattern in projects)
         if not patterns:
             raise Rejected(
@@ -54,7 +51,11 @@ class Tokens:
         def work(tx: Transaction) -> Credential:
             registry = find_registry(tx, slug)
             if can_upload and registry.trusted_publishing_only:
-                raise Rejected("invalid-trust", f"{slug} takes uploads from trusted publishers only.")
+                raise Rejected(
+                    "invalid-trust",
+                    f"{slug} takes uploads from trusted publishers only.",
+                    hint="Create a token that only reads, or publish from CI with an identity token.",
+                )
             token = Credential(
                 id=0,
                 digest=digest,
@@ -69,12 +70,11 @@ class Tokens:
                 spent_on=None,
                 ref="",
                 created_at=now,
-                expires_at=now + lifetime_seconds if lifetime_seconds else None,
+                expires_at=None if lifetime_seconds is None else now + lifetime_seconds,
                 ended_at=None,
             )
-            tx.audit.record(
-                Event(now, principal, "token-create", registry.id, facts={"name": name, "projects": list(patterns)})
-            )
+            facts = {"name": name, "projects": list(patterns)}
+            tx.audit.record(Event(now, principal, "token-create", registry.id, facts=facts))
             return tx.credentials.insert(token)
 
         return secret, await self._ledger.write(work)
@@ -86,7 +86,7 @@ class Tokens:
         )
 
     async def revoke(self, slug: str, token_id: int, principal: Principal) -> Credential:
-        """End a token at once."""
+        """End a token at once. Returns it as it was before: `ended_at` is set when there was nothing to do."""
         now = int(self._clock.now())
 
         def work(tx: Transaction) -> Credential:
@@ -98,8 +98,26 @@ class Tokens:
                     f"{slug} has no token {token_id}.",
                     hint=f"`mintmark token list {slug}` shows them.",
                 )
+            if found[0].ended_at is not None:
+                return found[0]
             tx.credentials.end(token_id, now)
             tx.audit.record(Event(now, principal, "token-revoke", registry.id, facts={"name": found[0].name}))
             return found[0]
 
         return await self._ledger.write(work)
+
+
+def _check(name: str, *, can_upload: bool, can_read: bool, lifetime_seconds: int | None) -> None:
+    """Refuse what makes no sense for any registry."""
+    if not name.strip() or len(name) > NAME_MAX_CHARACTERS or not name.isprintable():
+        raise Rejected(
+            "invalid-trust",
+            f"A token needs a name of at most {NAME_MAX_CHARACTERS} printable characters.",
+            hint="Say who holds it, for example laptop-of-jo.",
+        )
+    if not can_upload and not can_read:
+        raise Rejected(
+            "invalid-trust", "A token that may neither upload nor read is of no use.", hint="Allow one, or both."
+        )
+    if lifetime_seconds is not None and lifetime_seconds < 1:
+        raise Rejected("invalid-trust", "A token must live for at least a second.", hint="Give a later end.")

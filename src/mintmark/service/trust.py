@@ -1,256 +1,20 @@
 """Registries, issuers and publishers: declared as a whole, or changed one by one.
 
-Owns the comparison of what is wanted with what the ledger holds, and applying the difference in one transaction.
-Leaves the meaning of an entry to `core.trust` and talking to people to the command line.
+Owns the use cases and their transactions. Leaves the comparison with the ledger to `service.trust_plan`, the meaning
+of an entry to `core.trust` and talking to people to the command line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mintmark.core.errors import Rejected
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import Event, Issuer, Principal, Publisher, Registry
-from mintmark.core.trust import PENDING_SECONDS, WantedPublisher, WantedRegistry, warnings_for
+from mintmark.core.trust import WantedPublisher, WantedRegistry
 from mintmark.service.ports import Clock, Ledger, Transaction
-
-Operation = Callable[[Transaction, dict[str, int]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One line of a plan. `action` is add, change or remove; `kind` is registry, issuer, publisher or
-    pending publisher."""
-
-    action: str
-    kind: str
-    name: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What applying would do, and sentences worth reading before."""
-
-    changes: tuple[Change, ...]
-    warnings: tuple[str, ...]
-
-
-def identify(publisher: Publisher, issuer: str) -> str:
-    """A publisher for people: `widget from gitlab (project-path=group/widget, workflow=.gitlab-ci.yml)`."""
-    facts = [f"{key}={value}" for key, value in publisher.config.items()]
-    limits = publisher.constraints
-    facts += [f"ref={limits.ref}"] if limits.ref else []
-    facts += ["protected-ref"] if limits.protected_ref else []
-    facts += [f"tag={limits.tag}"] if limits.tag else []
-    facts += [f"allow={limits.allow}"] if limits.allow != "any" else []
-    return f"{publisher.project} from {issuer} ({', '.join(facts)})"
-
-
-class _Planner:
-    """Compares inside one transaction; collects lines and the operations behind them."""
-
-    def __init__(self, tx: Transaction, now: int) -> None:
-        self._tx = tx
-        self._now = now
-        self.changes: list[Change] = []
-        self.warnings: list[str] = []
-        self.operations: list[Operation] = []
-        # Run first, since a new entry may take a name or URL that a removed one had.
-        self.removals: list[Operation] = []
-
-    def plan(self, wanted: Sequence[WantedRegistry]) -> None:
-        """Compare everything."""
-        existing = {registry.slug: registry for registry in self._tx.registries.every()}
-        for each in wanted:
-            current = existing.pop(each.registry.slug, None)
-            self._registry(each.registry, current)
-            self._inside(each, current)
-        for registry in existing.values():
-            self.remove_registry(registry)
-
-    def _registry(self, wanted: Registry, current: Registry | None) -> None:
-        slug = wanted.slug
-        if current is None:
-            self._add(
-                Change("add", "registry", slug, f"audience {wanted.audience}"),
-                lambda tx, ids: ids.update({slug: tx.registries.insert(wanted).id}),
-            )
-            return
-        self.operations.append(lambda _tx, ids: ids.update({slug: current.id}))
-        if replace(wanted, id=current.id) != current:
-            detail = _difference(current, replace(wanted, id=current.id))
-            self._add(
-                Change("change", "registry", slug, detail),
-                lambda tx, _ids: tx.registries.update(replace(wanted, id=current.id)),
-            )
-
-    def remove_registry(self, registry: Registry) -> None:
-        """Plan a removal; raises `Rejected` when the registry holds projects."""
-        count = self._tx.projects.count(registry.id)
-        if count:
-            raise Rejected(
-                "invalid-trust",
-                f"The registry {registry.slug} is not in the file but holds {count} projects.",
-                hint="Nothing that holds packages is removed. Put it back, with enabled = false to switch it off.",
-            )
-        self._remove(Change("remove", "registry", registry.slug), lambda tx, _ids: tx.registries.remove(registry.id))
-
-    def _inside(self, wanted: WantedRegistry, registry: Registry | None) -> None:
-        slug = wanted.registry.slug
-        registry_id = registry.id if registry else -1
-        issuers = {i.name: i for i in self._tx.issuers.every() if i.registry_id == registry_id}
-        publishers = self._tx.publishers.of_registry(registry_id)
-        kept = self._issuers(slug, wanted.issuers, issuers)
-        names = {issuer.id: name for name, issuer in issuers.items()}
-        for publisher in publishers:
-            if publisher.issuer_id not in kept:
-                kind = "pending publisher" if publisher.project_id is None else "publisher"
-                label = f"{slug}/{identify(publisher, names[publisher.issuer_id])}"
-                self.changes.append(Change("remove", kind, label, "goes with its issuer"))
-        self._publishers(slug, registry_id, wanted.publishers, [p for p in publishers if p.issuer_id in kept], issuers)
-        by_name = {issuer.name: issuer for issuer in wanted.issuers}
-        self.warnings += [f"{slug}: {text}" for text in warnings_for(wanted.publishers, by_name)]
-
-    def _issuers(self, slug: str, wanted: Sequence[Issuer], current: dict[str, Issuer]) -> set[int]:
-        """Plan the issuers; returns the ids of those that stay."""
-        left, kept = dict(current), set()
-        for issuer in wanted:
-            former = left.pop(issuer.name, None)
-            key = f"{slug}/{issuer.name}"
-            # Another provider is another meaning of every publisher: not a change, but a removal and an addition.
-            if former is not None and former.provider == issuer.provider and former.url == issuer.url:
-                kept.add(former.id)
-                self._keep_issuer(key, issuer, former)
-                continue
-            if former is not None:
-                self._remove_issuer(key, former)
-            self._add(
-                Change("add", "issuer", key, f"{issuer.provider} {issuer.url}"), _insert_issuer(slug, key, issuer)
-            )
-        for name, former in left.items():
-            self._remove_issuer(f"{slug}/{name}", former)
-        return kept
-
-    def _keep_issuer(self, key: str, wanted: Issuer, former: Issuer) -> None:
-        updated = replace(
-            wanted,
-            id=former.id,
-            registry_id=former.registry_id,
-            keys_epoch=former.keys_epoch,
-            purge_epoch=former.purge_epoch,
-        )
-        self.operations.append(lambda _tx, ids: ids.update({key: former.id}))
-        if updated != former:
-            self._add(
-                Change("change", "issuer", key, _difference(former, updated)),
-                lambda tx, _ids: tx.issuers.update(updated),
-            )
-
-    def _remove_issuer(self, key: str, former: Issuer) -> None:
-        self._remove(Change("remove", "issuer", key, former.url), lambda tx, _ids: tx.issuers.remove(former.id))
-
-    def _publishers(
-        self,
-        slug: str,
-        registry_id: int,
-        wanted: Sequence[WantedPublisher],
-        current: Sequence[Publisher],
-        issuers: dict[str, Issuer],
-    ) -> None:
-        names = {issuer.id: name for name, issuer in issuers.items()}
-        left = {(names[p.issuer_id], p.project, _facts(p)): p for p in current}
-        for each in wanted:
-            former = left.pop((each.issuer, each.publisher.project, _facts(each.publisher)), None)
-            lapsed = former is not None and former.expires_at is not None and former.expires_at <= self._now
-            if former is not None and not lapsed:
-                continue
-            if former is not None:
-                self._remove_publisher(slug, former, each.issuer)
-            self._insert_publisher(slug, registry_id, each)
-        for (issuer, _, _), former in left.items():
-            self._remove_publisher(slug, former, issuer)
-
-    def _insert_publisher(self, slug: str, registry_id: int, each: WantedPublisher) -> None:
-        project = self._tx.projects.find(registry_id, each.publisher.project)
-        label = f"{slug}/{identify(each.publisher, each.issuer)}"
-        kind = "publisher" if project else "pending publisher"
-        detail = "" if project else "creates the project at its first use, within 30 days"
-        self._add(Change("add", kind, label, detail), _insert_publisher(slug, each, self._now))
-
-    def _remove_publisher(self, slug: str, former: Publisher, issuer: str) -> None:
-        kind = "pending publisher" if former.project_id is None else "publisher"
-        self._remove(
-            Change("remove", kind, f"{slug}/{identify(former, issuer)}"),
-            lambda tx, _ids: tx.publishers.remove(former.id),
-        )
-
-    def _add(self, change: Change, operation: Operation) -> None:
-        self.changes.append(change)
-        self.operations.append(operation)
-
-    def _remove(self, change: Change, operation: Operation) -> None:
-        self.changes.append(change)
-        self.removals.append(operation)
-
-
-def _facts(publisher: Publisher) -> tuple[object, ...]:
-    return tuple(sorted(publisher.config.items())), publisher.constraints
-
-
-def _insert_issuer(slug: str, key: str, issuer: Issuer) -> Operation:
-    def run(tx: Transaction, ids: dict[str, int]) -> None:
-        ids[key] = tx.issuers.insert(replace(issuer, registry_id=ids[slug])).id
-
-    return run
-
-
-def _insert_publisher(slug: str, each: WantedPublisher, now: int) -> Operation:
-    def run(tx: Transaction, ids: dict[str, int]) -> None:
-        add_publisher(tx, each, ids[slug], ids[f"{slug}/{each.issuer}"], now)
-
-    return run
-
-
-def add_publisher(tx: Transaction, wanted: WantedPublisher, registry_id: int, issuer_id: int, now: int) -> Publisher:
-    """Insert a publisher, pending if its project does not exist. Raises `Rejected` when it is there already."""
-    project = tx.projects.find(registry_id, wanted.publisher.project)
-    if project is None and wanted.publisher.constraints.allow == "upload-only":
-        raise Rejected(
-            "invalid-trust",
-            f"The project {wanted.publisher.project} does not exist, and an upload-only publisher never creates it.",
-            hint="Upload it once by other means, or leave allow out.",
-        )
-    publisher = replace(
-        wanted.publisher,
-        registry_id=registry_id,
-        issuer_id=issuer_id,
-        project_id=project.id if project else None,
-        created_at=now,
-        expires_at=None if project else now + PENDING_SECONDS,
-    )
-    inserted = tx.publishers.insert(publisher, wanted.lookup)
-    if inserted is None:
-        raise Rejected("invalid-trust", f"The publisher {identify(publisher, wanted.issuer)} is registered already.")
-    return inserted
-
-
-def _difference(former: object, updated: object) -> str:
-    changed = []
-    for name in former.__slots__:  # type: ignore[attr-defined]
-        before, after = getattr(former, name), getattr(updated, name)
-        if before != after:
-            # Certificates and key sets are too long to show.
-            long = name in {"ca_pem", "jwks"}
-            changed.append(name.replace("_", "-") + ("" if long else f": {_brief(before)} -> {_brief(after)}"))
-    return ", ".join(changed)
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+from mintmark.service.trust_plan import Plan, Planner, add_publisher, check_empty, difference, identify
 
 
 class Trust:
@@ -280,14 +44,15 @@ class Trust:
             for operation in (*planner.removals, *planner.operations):
                 operation(tx, ids)
             for change in planner.changes:
-                facts = {"name": change.name, "detail": change.detail}
-                event = Event(int(self._clock.now()), principal, f"{change.kind}-{change.action}", facts=facts)
-                tx.audit.record(event)
+                # A pending publisher is a publisher here, as in the single commands.
+                action = f"{change.kind.rpartition(' ')[2]}-{change.action}"
+                registry_id = ids.get(change.name.partition("/")[0])
+                self._note(tx, principal, action, registry_id, {"name": change.name, "detail": change.detail})
 
         await self._ledger.write(work)
 
-    def _planner(self, tx: Transaction, wanted: Sequence[WantedRegistry]) -> _Planner:
-        planner = _Planner(tx, int(self._clock.now()))
+    def _planner(self, tx: Transaction, wanted: Sequence[WantedRegistry]) -> Planner:
+        planner = Planner(tx, int(self._clock.now()))
         planner.plan(wanted)
         return planner
 
@@ -302,8 +67,9 @@ class Trust:
                     value = getattr(registry, what)
                     if value is not None and getattr(other, what) == value:
                         raise Rejected("invalid-trust", f"The registry {other.slug} has the {what} {value!r} already.")
-            self._note(tx, principal, "registry-add", None, {"name": registry.slug})
-            return tx.registries.insert(registry)
+            created = tx.registries.insert(registry)
+            self._note(tx, principal, "registry-add", created.id, {"name": registry.slug})
+            return created
 
         return await self._ledger.write(work)
 
@@ -312,9 +78,8 @@ class Trust:
 
         def work(tx: Transaction) -> None:
             registry = find_registry(tx, slug)
-            planner = _Planner(tx, int(self._clock.now()))
-            planner.remove_registry(registry)
-            planner.removals[0](tx, {})
+            check_empty(tx, registry)
+            tx.registries.remove(registry.id)
             self._note(tx, principal, "registry-remove", None, {"name": slug})
 
         await self._ledger.write(work)
@@ -350,7 +115,7 @@ class Trust:
                 principal,
                 "issuer-change",
                 issuer.registry_id,
-                {"name": name, "detail": _difference(issuer, updated)},
+                {"name": name, "detail": difference(issuer, updated)},
             )
 
         await self._ledger.write(work)
@@ -399,14 +164,14 @@ class Trust:
 
         await self._ledger.write(work)
 
-    async def overview(self) -> list[tuple[Registry, list[Issuer], list[Publisher]]]:
-        """Every registry with its issuers and publishers."""
+    async def overview(self, slug: str | None = None) -> list[tuple[Registry, list[Issuer], list[Publisher]]]:
+        """Every registry, or one, with its issuers and publishers."""
 
         def work(tx: Transaction) -> list[tuple[Registry, list[Issuer], list[Publisher]]]:
             issuers = tx.issuers.every()
+            registries = tx.registries.every() if slug is None else [find_registry(tx, slug)]
             return [
-                (r, [i for i in issuers if i.registry_id == r.id], tx.publishers.of_registry(r.id))
-                for r in tx.registries.every()
+                (r, [i for i in issuers if i.registry_id == r.id], tx.publishers.of_registry(r.id)) for r in registries
             ]
 
         return await self._ledger.read(work)

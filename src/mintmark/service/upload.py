@@ -22,8 +22,8 @@ from mintmark.core.dist.filename import FilenameFacts, parse_filename
 from mintmark.core.dist.metadata import CoreMetadata, parse_metadata
 from mintmark.core.errors import Rejected
 from mintmark.core.names import ProjectName, parse_project
-from mintmark.core.records import Credential, Event, File, Registry
-from mintmark.service.gate import Uploader, grant_upload
+from mintmark.core.records import Event, File, Registry
+from mintmark.service.gate import Grant, Uploader, grant_upload
 from mintmark.service.ports import Blobs, Clock, Ledger, Spool, Transaction
 from mintmark.service.renderer import Renderer
 from mintmark.service.steps import Reached, Step
@@ -53,7 +53,13 @@ class Facts:
     file: FilenameFacts
     metadata: CoreMetadata
     digests: Digests
-    metadata_sha256: str | None
+    raw_metadata: bytes | None
+    """A wheel's METADATA, which is served beside it."""
+
+    @property
+    def metadata_sha256(self) -> str | None:
+        """The digest of `raw_metadata`."""
+        return None if self.raw_metadata is None else hashlib.sha256(self.raw_metadata).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +163,10 @@ class Upload:
         await self._ledger.glance(lambda tx: grant_upload(tx, uploader, registry, name, None, now))
         loop = asyncio.get_running_loop()
         facts = await loop.run_in_executor(self._executor, self._examine, form, incoming)
-        file = File(
-            id=0,
-            registry_id=registry.id,
-            project_id=0,
-            version=str(facts.file.version),
-            filename=facts.file.filename,
-            kind=facts.file.kind,
-            state="visible",
-            size_bytes=facts.digests.size_bytes,
-            sha256=facts.digests.sha256,
-            blake2_256=facts.digests.blake2_256,
-            metadata_sha256=facts.metadata_sha256,
-            requires_python=facts.metadata.requires_python,
-            uploaded_at=int(self._clock.now()),
-        )
-        record = _Record(registry, uploader, form, facts, file)
+        record = _Record(registry, uploader, form, facts, int(self._clock.now()))
+        # Before anything is kept, so that what is refused takes no space.
+        await self._ledger.glance(record.judge)
+        await loop.run_in_executor(self._executor, self._keep, incoming, facts)
 
         def work(tx: Transaction) -> Accepted:
             accepted = record.run(tx)
@@ -187,7 +181,7 @@ class Upload:
         return accepted
 
     def _examine(self, form: Form, incoming: Incoming) -> Facts:
-        """Every check that needs the bytes, then durability. Runs in a thread."""
+        """Every check that needs the bytes. Runs in a thread."""
         digests = incoming.digests()
         check_digests(form.fields, digests)
         file = parse_filename(form.filename)
@@ -202,40 +196,68 @@ class Upload:
             metadata=metadata,
         )
         self._reached(Step.UPLOAD_CHECKED)
-        metadata_sha256 = None
-        if file.kind == "wheel":
-            metadata_sha256 = hashlib.sha256(raw).hexdigest()
+        return Facts(file, metadata, digests, raw if file.kind == "wheel" else None)
+
+    def _keep(self, incoming: Incoming, facts: Facts) -> None:
+        """Make the file durable, and a wheel's metadata beside it. Runs in a thread."""
+        if facts.raw_metadata is not None and facts.metadata_sha256 is not None:
             spool = with_space(self._blobs.spool)
             try:
-                with_space(spool.write, raw)
-                with_space(spool.keep, metadata_sha256)
+                with_space(spool.write, facts.raw_metadata)
+                with_space(spool.keep, facts.metadata_sha256)
             finally:
                 spool.discard()
-        with_space(incoming.spool.keep, digests.sha256)
+        with_space(incoming.spool.keep, facts.digests.sha256)
         self._reached(Step.UPLOAD_BLOB_DURABLE)
-        return Facts(file, metadata, digests, metadata_sha256)
 
 
 class _Record:
     """The transaction of an upload."""
 
-    def __init__(self, registry: Registry, uploader: Uploader, form: Form, facts: Facts, file: File) -> None:
+    def __init__(self, registry: Registry, uploader: Uploader, form: Form, facts: Facts, now: int) -> None:
         self._registry = registry
         self._uploader = uploader
         self._form = form
-        self._facts = facts
-        self._file = file
+        self._name = facts.file.name
+        self._file = File(
+            id=0,
+            registry_id=registry.id,
+            project_id=0,
+            version=str(facts.file.version),
+            filename=facts.file.filename,
+            kind=facts.file.kind,
+            state="visible",
+            size_bytes=facts.digests.size_bytes,
+            sha256=facts.digests.sha256,
+            blake2_256=facts.digests.blake2_256,
+            metadata_sha256=facts.metadata_sha256,
+            requires_python=facts.metadata.requires_python,
+            uploaded_at=now,
+        )
 
-    def run(self, tx: Transaction) -> Accepted:
-        name, now = self._facts.file.name, self._file.uploaded_at
+    def judge(self, tx: Transaction) -> tuple[Grant, Accepted | None]:
+        """Permission as it is at this moment, and what is there already. Raises `Rejected`."""
+        name, now = self._name, self._file.uploaded_at
         grant = grant_upload(tx, self._uploader, self._registry, name, self._file.version, now)
         existing = tx.files.find(self._registry.id, self._file.filename)
         if existing is not None:
-            return self._repeat(existing)
+            return grant, self._repeat(existing)
+        if self._uploader.credential.single_use:
+            current = tx.credentials.find(self._uploader.credential.digest)
+            # The same bytes under another name are another file.
+            if current is None or current.spent_on is not None:
+                raise Rejected("credential-refused", "The credential was for a single file.")
+        return grant, None
+
+    def run(self, tx: Transaction) -> Accepted:
+        name, now = self._name, self._file.uploaded_at
+        grant, repeated = self.judge(tx)
+        if repeated is not None:
+            return repeated
         credential = self._uploader.credential
         # Invariant: a single-use credential is consumed by the commit of its first accepted file, by nothing else.
-        if credential.single_use and not _spend(tx, credential, self._file.sha256):
-            raise Rejected("credential-refused", "The credential is refused: it was for a single file.")
+        if credential.single_use and not tx.credentials.spend(credential.id, self._file.sha256):
+            raise Rejected("credential-refused", "The credential was for a single file.")
         project = tx.projects.find(self._registry.id, name)
         if project is None:
             display_name = self._form.text("name") or name
@@ -280,12 +302,6 @@ class _Record:
                 hint="Published files never change: publish a new version.",
             )
         return Accepted(existing, new=False)
-
-
-def _spend(tx: Transaction, credential: Credential, sha256: str) -> bool:
-    """Consume a single-use credential. The same bytes under another name are another file."""
-    current = tx.credentials.find(credential.digest)
-    return current is not None and current.spent_on is None and tx.credentials.spend(credential.id, sha256)
 
 
 def parse_form_name(form: Form) -> ProjectName:

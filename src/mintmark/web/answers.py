@@ -33,7 +33,7 @@ def json_answer(value: object, status: int = 200, headers: dict[str, str] | None
 
 def wants_problem(request: web.Request) -> bool:
     """Whether an exchange's client asked for PEP 807's type, or said nothing; then it gets problem+json."""
-    return negotiate.choose(request.headers.get("Accept"), (JSON, PROBLEM, PYTP), PYTP) != JSON
+    return negotiate.choose(request.headers.get("Accept"), (JSON, PROBLEM, PYTP), PYTP) in {PROBLEM, PYTP}
 
 
 def require_acceptable(request: web.Request) -> None:
@@ -48,7 +48,9 @@ def reason_phrase(sentence: str) -> str:
     return text if len(text) <= REASON_MAX_CHARACTERS else text[: REASON_MAX_CHARACTERS - 3] + "..."
 
 
-def problem_body(code: Code, base_url: str, detail: str, message: str, members: dict[str, object]) -> dict[str, object]:
+def problem_body(
+    code: Code, base_url: str, detail: str, sentence: str, message: str, members: dict[str, object]
+) -> dict[str, object]:
     """The members that RFC 9457, PyPI's clients and uv look for, together."""
     return {
         **members,
@@ -57,7 +59,7 @@ def problem_body(code: Code, base_url: str, detail: str, message: str, members: 
         "status": code.status,
         "detail": detail,
         "message": message,
-        "errors": [{"code": code.name, "description": detail}],
+        "errors": [{"code": code.name, "description": sentence}],
     }
 
 
@@ -73,7 +75,9 @@ def refusal(error: Rejected, base_url: str, *, message: str = "", content_type: 
         headers["Allow"] = allow
     if isinstance(size := error.members.get("size"), int):
         headers["Content-Range"] = f"bytes */{size}"
-    body = problem_body(error.code, base_url, sentence, message or sentence, error.members)
+    # uv prints the body of an exchange's refusal as it is: there the long form stands once, where twine reads it.
+    detail = error.detail if content_type == JSON else sentence
+    body = problem_body(error.code, base_url, detail, sentence, message or sentence, error.members)
     return web.Response(
         status=error.code.status, reason=reason_phrase(sentence), body=msgspec.json.encode(body), headers=headers
     )
@@ -81,7 +85,7 @@ def refusal(error: Rejected, base_url: str, *, message: str = "", content_type: 
 
 def unavailable(error: Unavailable, base_url: str, *, message: str = "", content_type: str = PROBLEM) -> web.Response:
     """The answer when something this server depends on does not work."""
-    body = problem_body(error.code, base_url, error.what, message or error.what, {})
+    body = problem_body(error.code, base_url, error.what, error.what, message or error.what, {})
     return web.Response(
         status=error.code.status,
         reason=reason_phrase(error.what),
@@ -97,7 +101,9 @@ def unavailable(error: Unavailable, base_url: str, *, message: str = "", content
 def internal_error(incident: str, base_url: str, *, message: str = "", content_type: str = PROBLEM) -> web.Response:
     """The answer to a bug: nothing but a number under which the log has everything."""
     sentence = f"This is a bug in Mintmark. Tell the operator the incident id {incident}."
-    body = problem_body(CODES["internal-error"], base_url, sentence, message or sentence, {"incident": incident})
+    body = problem_body(
+        CODES["internal-error"], base_url, sentence, sentence, message or sentence, {"incident": incident}
+    )
     return web.Response(
         status=500,
         reason=reason_phrase(sentence),

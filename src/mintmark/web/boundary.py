@@ -35,10 +35,10 @@ async def boundary(request: web.Request, handler: Handler) -> web.StreamResponse
         return answers.unavailable(error, services(request).wire.base_url, **_manner(request))
     except web.HTTPException as error:
         return _refuse(request, _translate(error))
-    except (ConnectionError, TimeoutError):
-        # The client is gone or too slow; nobody is there to be told.
-        raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and _is_gone(request):
+            # Nobody is there to be told; that is no bug.
+            return _refuse(request, Rejected("invalid-request", "The client is gone."))
         incident = secrets.token_hex(6)
         LOG.exception("bug", incident=incident, method=request.method, path=request.path)
         ANSWERS["bug"].inc()
@@ -64,8 +64,14 @@ async def _resolve_host(request: web.Request) -> None:
     request[OWN_REGISTRY] = own
 
 
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
 def _refuse(request: web.Request, error: Rejected) -> web.Response:
-    LOG.info(
+    # Installers ask anonymously first; that is no event.
+    tell = LOG.debug if error.code.status == 401 and not request.headers.get("Authorization") else LOG.info
+    tell(
         "refused",
         method=request.method,
         path=request.path,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -23,6 +24,8 @@ from mintmark.service.ports import Ledger
 from mintmark.service.upload import Upload
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# The smallest network that a provider gives a customer: to count single addresses of it would count nothing.
+IPV6_CLIENT_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Wire:
     form_field_limit_bytes: int
     form_fields_limit: int
     file_limit_bytes: int
+    body_idle_seconds: int
     trusted_proxies: tuple[Network, ...]
     metrics_networks: tuple[Network, ...]
     proxied_only: bool
@@ -68,7 +72,8 @@ def services(request: web.Request) -> Services:
 def host_name(header: str) -> str:
     """The host of a Host header, in lower case and without a port."""
     if header.startswith("["):
-        return header[1:].partition("]")[0].lower()
+        address, bracket, _ = header[1:].partition("]")
+        return address.lower() if bracket and ":" in address else ""
     return header.partition(":")[0].lower()
 
 
@@ -97,11 +102,29 @@ def _inside(address: str, networks: tuple[Network, ...]) -> bool:
 
 
 def address_of(request: web.Request) -> str:
-    """The client's address: the connection's, or behind trusted proxies the last one they did not add themselves."""
+    """Who a request counts for: the client's address, or the network of those that one client has (IPv6)."""
+    return _counted(_client_address(request))
+
+
+@lru_cache(maxsize=4096)
+def _counted(address: str) -> str:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.IPv6Network((ip.packed, IPV6_CLIENT_BITS), strict=False))
+
+
+def _client_address(request: web.Request) -> str:
+    """The connection's address, or behind trusted proxies the last one they did not add themselves."""
     wire = services(request).wire
     address = request.remote or ""
     if wire.trusted_proxies and _inside(address, wire.trusted_proxies):
-        for part in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        # Every line of it: some proxies write one of their own behind that of the client.
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        for part in reversed(forwarded.split(",")):
             hop = part.strip()
             if not hop:
                 break
@@ -119,4 +142,4 @@ def may_connect(request: web.Request) -> bool:
 
 def may_read_metrics(request: web.Request) -> bool:
     """Whether the connection may read the metrics."""
-    return _inside(address_of(request), services(request).wire.metrics_networks)
+    return _inside(_client_address(request), services(request).wire.metrics_networks)

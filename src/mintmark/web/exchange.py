@@ -5,6 +5,8 @@ Owns parsing the wire. Every decision is in `service.exchange`, `service.mint` a
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 from aiohttp import web
 
@@ -19,58 +21,69 @@ LOG = structlog.get_logger("mintmark.exchange")
 
 
 async def read_body(request: web.Request) -> bytes:
-    """A small body, whatever its Content-Type says. Raises `Rejected("too-large")`."""
+    """A small body, whatever its Content-Type says. Raises `Rejected`: too large, or too slow."""
     body = bytearray()
-    while len(body) <= BODY_MAX_BYTES:
-        chunk = await request.content.readany()
-        if not chunk:
-            return bytes(body)
-        body += chunk
+    seconds = services(request).wire.body_idle_seconds
+    try:
+        # For the whole of it: an identity token is two kilobytes.
+        async with asyncio.timeout(seconds):
+            while len(body) <= BODY_MAX_BYTES:
+                chunk = await request.content.readany()
+                if not chunk:
+                    return bytes(body)
+                body += chunk
+    except TimeoutError:
+        raise Rejected("timeout", f"The body did not arrive within {seconds} seconds.") from None
     raise Rejected("too-large", f"The body is larger than {BODY_MAX_BYTES} bytes.", hint="It holds one identity token.")
 
 
 async def discover(request: web.Request) -> web.Response:
-    """GET /.well-known/pytp?discover=KEY (PEP 807, "Trusted Publishing Discovery")."""
+    """GET /.well-known/pytp?discover=KEY: where the exchange of an upload URL is (PEP 807, discovery)."""
     require_acceptable(request)
     query = request.raw_path.partition("?")[2]
     return json_answer(await services(request).exchange.discover(query, request[OWN_REGISTRY]))
 
 
 async def registry_audience(request: web.Request) -> web.Response:
-    """GET /REGISTRY/_/oidc/audience."""
+    """GET /REGISTRY/_/oidc/audience: what the registry's identity tokens must name as their audience."""
     require_acceptable(request)
     return json_answer({"audience": await services(request).exchange.audience(await registry_of(request))})
 
 
 async def registry_mint(request: web.Request) -> web.Response:
-    """POST /REGISTRY/_/oidc/mint-token."""
+    """POST /REGISTRY/_/oidc/mint-token: identity token in, upload credential out."""
     require_acceptable(request)
     return await _mint(request, await registry_of(request))
 
 
 async def registry_burn(request: web.Request) -> web.Response:
-    """POST /REGISTRY/_/oidc/burn-token."""
+    """POST /REGISTRY/_/oidc/burn-token: ends an upload credential before its time."""
     require_acceptable(request)
     await registry_of(request)
     return await _burn(request)
 
 
 async def host_audience(request: web.Request) -> web.Response:
-    """GET /_/oidc/audience: of the registry on its own host name, else of the shared host."""
-    return json_answer({"audience": await services(request).exchange.audience(request[OWN_REGISTRY])})
+    """GET /_/oidc/audience: the audience of the whole host; on a registry's own host name, the registry's."""
+    return json_answer({"audience": await services(request).exchange.audience(_host_registry(request))})
 
 
 async def host_mint(request: web.Request) -> web.Response:
-    """POST /_/oidc/mint-token, which today's clients call whatever the upload URL's path."""
-    own = request[OWN_REGISTRY]
-    if own is not None and not own.enabled:
-        raise Rejected("not-found", "There is no such registry here.")
-    return await _mint(request, own)
+    """POST /_/oidc/mint-token: mints for the whole host; today's clients call it whatever the upload URL's path."""
+    return await _mint(request, _host_registry(request))
 
 
 async def host_burn(request: web.Request) -> web.Response:
-    """POST /_/oidc/burn-token."""
+    """POST /_/oidc/burn-token: burns for the whole host."""
     return await _burn(request)
+
+
+def _host_registry(request: web.Request) -> Registry | None:
+    """The registry whose own host name was asked, None for the shared host."""
+    own = request[OWN_REGISTRY]
+    if own is not None and not own.enabled:
+        raise Rejected("not-found", "There is no such registry here.")
+    return own
 
 
 async def _mint(request: web.Request, registry: Registry | None) -> web.Response:

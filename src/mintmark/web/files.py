@@ -52,6 +52,8 @@ class BlobResponse(web.StreamResponse):
         transport, file = request.transport, self._blob.file
         if file is None or transport is None or transport.get_extra_info("sslcontext") is not None:
             return False
+        if transport.is_closing():
+            raise ConnectionResetError("the client is gone")
         try:
             await asyncio.get_running_loop().sendfile(transport, file, self._offset, self._length, fallback=False)
         except (asyncio.SendfileNotAvailableError, NotImplementedError):
@@ -60,7 +62,7 @@ class BlobResponse(web.StreamResponse):
 
 
 async def download(request: web.Request) -> web.StreamResponse:
-    """GET /REGISTRY/files/AB/SHA256/FILENAME, or FILENAME.metadata (PEP 658)."""
+    """GET /REGISTRY/files/AB/SHA256/FILENAME: a file, or with `.metadata` behind its name its metadata (PEP 658)."""
     registry = await registry_of(request)
     match = request.match_info
     if match["sha256"][:2] != match["prefix"]:
@@ -94,7 +96,8 @@ def _answer(request: web.Request, found: Download, scope: str) -> web.StreamResp
     if names_etag(request.headers.get("If-None-Match", ""), etag):
         found.blob.close()
         return web.Response(status=304, headers=headers)
-    wanted = request.headers.get("Range")
+    # Ranges are defined for GET only (RFC 9110, section 14.2).
+    wanted = request.headers.get("Range") if request.method == "GET" else None
     condition = request.headers.get("If-Range")
     if condition is not None and condition.strip() != etag:
         wanted = None

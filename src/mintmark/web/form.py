@@ -55,7 +55,8 @@ def boundary_of(content_type: str) -> str:
     """The boundary of a multipart/form-data header. Raises `Rejected`."""
     kind, options = parse_options_header(content_type)
     boundary: str = options.get("boundary", "")
-    if kind != "multipart/form-data" or not 0 < len(boundary) <= 200:
+    # A header may hold any bytes; a boundary is ASCII (RFC 2046, section 5.1.1).
+    if kind != "multipart/form-data" or not 0 < len(boundary) <= 200 or not boundary.isascii():
         raise Rejected(
             "invalid-upload", "The body is not multipart/form-data.", hint="Upload with uv, twine or another uploader."
         )
@@ -66,12 +67,19 @@ class FormReader:
     """Reads one upload form. `file` is set once the field `content` has begun; the caller discards it."""
 
     def __init__(
-        self, receive: Callable[..., Incoming], executor: Executor, *, field_limit_bytes: int, fields_limit: int
+        self,
+        receive: Callable[..., Incoming],
+        executor: Executor,
+        *,
+        field_limit_bytes: int,
+        fields_limit: int,
+        idle_seconds: int,
     ) -> None:
         self._receive = receive
         self._executor = executor
         self._field_limit_bytes = field_limit_bytes
         self._fields_limit = fields_limit
+        self._idle_seconds = idle_seconds
         self._fields: dict[str, str] = {}
         self._segment: MultipartSegment | None = None
         self._text = bytearray()
@@ -88,13 +96,16 @@ class FormReader:
                 boundary, content_length=length, max_segment_count=self._fields_limit, strict=True
             ) as parser:
                 while not parser.closed:
-                    chunk = await content.readany()
+                    async with asyncio.timeout(self._idle_seconds):
+                        chunk = await content.readany()
                     if not chunk:
                         break
                     for event in parser.parse(chunk):
                         self._take(event)
                     if self._waiting_bytes >= PIECE_BYTES:
                         await self._hand_over()
+        except TimeoutError:
+            raise Rejected("timeout", f"Nothing of the upload arrived for {self._idle_seconds} seconds.") from None
         except ParserLimitReached as error:
             raise Rejected("invalid-upload", f"The form is too large: {error}.") from None
         except MultipartError as error:

@@ -18,7 +18,7 @@ async def health(_request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """GET /-/ready: the ledger can be read; raises `Unavailable` (503) otherwise."""
+    """GET /-/ready: the ledger can be read; 503 otherwise."""
     await services(request).ledger.read(lambda tx: tx.registries.every())
     return json_answer({"status": "ready"})
 

@@ -6,6 +6,7 @@ Owns negotiation, redirects and validators. Pages come rendered from `service.br
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -16,13 +17,14 @@ from mintmark.core.records import Registry
 from mintmark.web.context import OWN_REGISTRY, address_of, registry_of, services
 
 _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+_REFUSED = re.compile(r"\s*q\s*=\s*0(?:\.0*)?\s*\Z")
 # Always revalidated: what an upload was told is published must be what the next installer sees.
 CACHE = "no-cache"
 VARY = "Accept, Accept-Encoding, Authorization"
 
 
 async def project_page(request: web.Request) -> web.Response:
-    """GET /REGISTRY/simple/PROJECT/."""
+    """GET /REGISTRY/simple/PROJECT/: a project's files, as JSON or HTML (PEP 503, 691)."""
     registry = await registry_of(request)
     name = request.match_info["project"]
     if not _NORMAL.match(name):
@@ -31,12 +33,12 @@ async def project_page(request: web.Request) -> web.Response:
 
 
 async def project_list(request: web.Request) -> web.Response:
-    """GET /REGISTRY/simple/."""
+    """GET /REGISTRY/simple/: the list of projects, as JSON or HTML."""
     return await _page(request, await registry_of(request), "")
 
 
 async def add_slash(request: web.Request) -> web.Response:
-    """GET without the slash at the end: 301 to the page (PEP 503)."""
+    """GET without the slash at the end: redirects to the page (301, PEP 503)."""
     registry = await registry_of(request)
     name = request.match_info.get("project")
     if name is None:
@@ -79,10 +81,20 @@ async def _page(request: web.Request, registry: Registry, project: str) -> web.R
     if_none_match = headers.get("If-None-Match")
     if if_none_match is not None and names_etag(if_none_match, etag):
         return web.Response(status=304, headers=fields)
-    if "gzip" in headers.get("Accept-Encoding", ""):
+    if accepts_gzip(headers.get("Accept-Encoding", "")):
         fields["Content-Encoding"] = "gzip"
         return web.Response(body=page.gzip, headers=fields)
     return web.Response(body=page.body, headers=fields)
+
+
+@lru_cache(maxsize=256)
+def accepts_gzip(header: str) -> bool:
+    """Whether Accept-Encoding names gzip with a weight above 0 (RFC 9110, section 12.5.3)."""
+    for element in header.lower().split(","):
+        name, _, parameters = element.partition(";")
+        if name.strip() in {"gzip", "x-gzip"}:
+            return not _REFUSED.match(parameters)
+    return False
 
 
 def names_etag(header: str, etag: str) -> bool:

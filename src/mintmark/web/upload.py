@@ -6,6 +6,7 @@ Owns what is known from the headers (who, how long), draining a refused body, an
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Executor
 
 import structlog
@@ -22,13 +23,14 @@ LOG = structlog.get_logger("mintmark.upload")
 # A client that is still sending would report a broken connection instead of the reason; so a refused body is read to
 # its end, up to this much.
 DRAIN_BYTES = 32 * 1024 * 1024
+DRAIN_SECONDS = 300
 # The form's text beside the file.
 FORM_OVERHEAD_BYTES = 32 * 1024 * 1024
 RECEIVING: web.AppKey[Executor] = web.AppKey("receiving", Executor)
 
 
 async def upload(request: web.Request) -> web.Response:
-    """Take one file."""
+    """POST /REGISTRY/legacy/: takes one file, with or without the slash at the end."""
     try:
         return await _upload(request)
     except Rejected:
@@ -55,6 +57,7 @@ async def _upload(request: web.Request) -> web.Response:
         request.app[RECEIVING],
         field_limit_bytes=at_hand.wire.form_field_limit_bytes,
         fields_limit=at_hand.wire.form_fields_limit,
+        idle_seconds=at_hand.wire.body_idle_seconds,
     )
     try:
         form = await reader.read(request.content, boundary, length)
@@ -90,11 +93,12 @@ def _log(registry: Registry, form: Form, *, new: bool) -> None:
 async def _drain(request: web.Request) -> None:
     left = DRAIN_BYTES
     try:
-        while left > 0:
-            chunk = await request.content.readany()
-            if not chunk:
-                return
-            left -= len(chunk)
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                chunk = await request.content.readany()
+                if not chunk:
+                    return
+                left -= len(chunk)
     except (ConnectionError, TimeoutError, web.HTTPException):
         return
 

@@ -16,7 +16,9 @@ _TEMPLATES = Environment(
 HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Cache-Control": "max-age=3600",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
