@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mintmark.cli.session import as_json, host_of, print_json, read_text, settin
 from mintmark.core.errors import Rejected
 from mintmark.core.records import OPERATOR
 from mintmark.core.trust import parse_trust
-from mintmark.service.trust import Change, Plan
+from mintmark.service.trust_plan import Change, Plan
 
 EXIT_DIFFERS = 1
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
@@ -20,8 +21,8 @@ _COLOURS = {"add": "green", "change": "yellow", "remove": "red"}
 
 
 @click.command(
-    epilog=f"\b\nExit codes with --check: 0 nothing to do, {EXIT_DIFFERS} there is.\n\n\b\nExamples:\n"
-    "  mintmark apply trust.toml\n  mintmark apply --check trust.toml"
+    epilog=f"\b\nExit codes: 0 all is as FILE says; {EXIT_DIFFERS} it is not (with --check, or not agreed).\n\n"
+    "\b\nExamples:\n  mintmark apply trust.toml\n  mintmark apply --check trust.toml"
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--check", is_flag=True, help="Only say whether there is something to do.")
@@ -40,11 +41,26 @@ def apply(ctx: click.Context, file: Path, check: bool, yes: bool, as_json: bool)
         ctx.exit(EXIT_DIFFERS if plan.changes else 0)
     if not plan.changes:
         return
-    if not yes:
-        click.confirm("Apply this?", abort=True, err=as_json)
+    if not yes and not _agreed(err=as_json):
+        ctx.exit(EXIT_DIFFERS)
     with_index(ctx, lambda index: index.trust.apply(wanted, plan, OPERATOR))
     if not as_json:
-        click.echo(f"Applied {len(plan.changes)} changes. They are effective now.")
+        what = "1 change" if len(plan.changes) == 1 else f"{len(plan.changes)} changes"
+        click.echo(f"Applied {what}, effective now.")
+
+
+def _agreed(*, err: bool) -> bool:
+    """Ask; nobody there to answer means no."""
+    try:
+        agreed = click.confirm("Apply this?", err=err)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo("\nThere is nobody to ask: add --yes to apply without asking.", err=True)
+        agreed = False
+    if not agreed:
+        click.echo("Nothing was changed.", err=True)
+    return agreed
 
 
 def read_toml(file: Path) -> dict[str, Any]:

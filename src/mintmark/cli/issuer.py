@@ -52,36 +52,37 @@ def add(ctx: click.Context, /, registry: str, name: str, **options: object) -> N
     click.echo(f"Fields: {requires_fields(parsed.provider)}.")
 
 
-@issuer.command("list")
+@issuer.command("list", epilog="\b\nExample:\n  mintmark issuer list acme")
+@click.argument("registry", required=False)
 @as_json
 @click.pass_context
-def list_(ctx: click.Context, as_json: bool) -> None:
-    """List the trusted issuers of every registry."""
-    found = with_index(ctx, lambda index: index.trust.overview())
-    rows = [(registry, each) for registry, issuers, _ in found for each in issuers]
+def list_(ctx: click.Context, registry: str | None, as_json: bool) -> None:
+    """List the trusted issuers, of one REGISTRY or all."""
+    found = with_index(ctx, lambda index: index.trust.overview(registry))
+    rows = [(home, each) for home, issuers, _ in found for each in issuers]
     if as_json:
         print_json(
             [
                 {
-                    "registry": registry.slug,
+                    "registry": home.slug,
                     "name": i.name,
                     "provider": i.provider,
                     "url": i.url,
                     "projects": i.projects,
                     "enabled": i.enabled,
                 }
-                for registry, i in rows
+                for home, i in rows
             ]
         )
         return
     print_table(
         ("REGISTRY", "NAME", "PROVIDER", "URL", "PROJECTS", "STATE"),
         [(r.slug, i.name, i.provider, i.url, ", ".join(i.projects), "on" if i.enabled else "off") for r, i in rows],
-        "No issuer is trusted yet.",
+        "No issuer is trusted yet. Add one with `mintmark issuer add`.",
     )
 
 
-@issuer.command()
+@issuer.command(epilog="\b\nExample:\n  mintmark issuer remove acme gitlab")
 @click.argument("registry")
 @click.argument("name")
 @click.pass_context
@@ -94,7 +95,7 @@ def remove(ctx: click.Context, registry: str, name: str) -> None:
 def _changing(name: str, text: str, change: Callable[[Issuer], Issuer], done: str) -> click.Command:
     """A command that changes one trust entry."""
 
-    @issuer.command(name, help=text)
+    @issuer.command(name, help=text, epilog=f"\b\nExample:\n  mintmark issuer {name} acme gitlab")
     @click.argument("registry")
     @click.argument("issuer_name", metavar="NAME")
     @click.pass_context
@@ -131,7 +132,7 @@ purge_keys = _changing(
 )
 
 
-@issuer.command()
+@issuer.command(epilog="\b\nExample:\n  mintmark issuer guide")
 @click.pass_context
 def guide(ctx: click.Context) -> None:
     """Print what a CI job of each kind needs to publish with today's clients."""

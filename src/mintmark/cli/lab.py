@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -24,7 +25,8 @@ _REAL_CI = (
     "ACTIONS_ID_TOKEN_REQUEST_URL",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 )
-EXIT_NOT_FOUND = 127
+# As shells have them.
+EXIT_NOT_RUNNABLE, EXIT_NOT_FOUND, EXIT_SIGNAL_BASE = 126, 127, 128
 
 _ci = click.option("--ci", required=True, type=click.Choice([p.slug for p in PROVIDERS]), help="The kind of CI system.")
 _field = click.option(
@@ -68,13 +70,24 @@ def run(
     """Run COMMAND with a fresh identity token of a simulated CI job, and its exit code."""
     variables = _job(settings_of(ctx), ci, fields, claims, ref, audience)
     environment = {name: value for name, value in os.environ.items() if name not in _REAL_CI} | variables
-    # uv and pip must reach the index and the providers directly, and trust the lab's CA.
-    environment |= {"NO_PROXY": "localhost,127.0.0.1", "PIP_CERT": variables["SSL_CERT_FILE"]}
+    # uv and pip must reach the index and the providers directly (some read one spelling first, some the other), and
+    # trust the lab's CA.
+    direct = "localhost,127.0.0.1"
+    environment |= {"NO_PROXY": direct, "no_proxy": direct, "PIP_CERT": variables["SSL_CERT_FILE"]}
+    ctx.exit(_run(command, environment))
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command; its exit code, as a shell would give it."""
     try:
-        ctx.exit(subprocess.run(command, env=environment, check=False).returncode)  # noqa: S603 - that is what it is for
+        code = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - that is what it is for
     except FileNotFoundError:
         click.echo(f"There is no command {command[0]!r} on PATH.", err=True)
-        ctx.exit(EXIT_NOT_FOUND)
+        return EXIT_NOT_FOUND
+    except OSError as error:
+        click.echo(f"{command[0]!r} cannot be run: {error.strerror}.", err=True)
+        return EXIT_NOT_RUNNABLE
+    return code if code >= 0 else EXIT_SIGNAL_BASE - code
 
 
 @lab.command(epilog="\b\nExample:\n  mintmark lab token --ci gitlab --audience mintmark_localhost_demo")

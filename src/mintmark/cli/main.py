@@ -7,8 +7,11 @@ that `mintmark --help` is quick and the bare install needs no server packages.
 from __future__ import annotations
 
 import importlib
+import secrets
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import click
 
@@ -77,10 +80,10 @@ def main(ctx: click.Context, config: str | None) -> None:
     ctx.obj = config
 
 
-def run() -> None:
-    """The entry point: run a command and turn failures into a sentence and an exit code."""
+def run(arguments: Sequence[str] | None = None, command: click.Command = main) -> NoReturn:
+    """The entry point: run a command and turn failures into a sentence and an exit code. Default: `sys.argv`."""
     try:
-        code = main(standalone_mode=False)
+        code = command(arguments, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)
@@ -95,18 +98,28 @@ def run() -> None:
         _tell(f"Misconfigured ({error.setting}): {error.problem}\nWhat to do: {error.cure}", EXIT_MISCONFIGURED)
     except ModuleNotFoundError as error:
         _missing(error)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+    except Exception as error:  # noqa: BLE001 - the last resort: everything that is not a refusal is a bug
+        _bug(error)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell(text: str, code: int) -> None:
+def _tell(text: str, code: int) -> NoReturn:
     click.echo(text, err=True)
     sys.exit(code)
 
 
-def _missing(error: ModuleNotFoundError) -> None:
-    if (error.name or "").startswith("mintmark"):
-        raise error
+def _bug(error: BaseException) -> NoReturn:
+    """The traceback for whoever mends it, the sentence last for whoever sees it."""
+    traceback.print_exception(error, file=sys.stderr)
+    _tell(
+        f"This is a bug in Mintmark (incident {secrets.token_hex(4)}). Please report it with the lines above.",
+        EXIT_BUG,
+    )
+
+
+def _missing(error: ModuleNotFoundError) -> NoReturn:
+    if not error.name or error.name.partition(".")[0] == "mintmark":
+        _bug(error)
     _tell(
         f"Misconfigured (installation): The package {error.name} is not installed.\n"
         "What to do: pip install 'mintmark[server]'",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from time import time
+
 import click
 
 from mintmark.cli.session import as_json, parse_assignments, print_json, print_table, when, with_index
 from mintmark.core.providers import PROVIDERS
-from mintmark.core.records import OPERATOR, Issuer
-from mintmark.core.trust import WantedPublisher, parse_publisher, warnings_for
-from mintmark.service.trust import identify, requires_fields
+from mintmark.core.records import OPERATOR, Issuer, Publisher
+from mintmark.core.trust import WantedPublisher, parse_publisher
+from mintmark.core.trust_warnings import warnings_for
+from mintmark.service.trust import requires_fields
+from mintmark.service.trust_plan import identify
 
 _FIELDS = "\n".join(f"  {provider.slug}: {requires_fields(provider.slug)}" for provider in PROVIDERS)
 
@@ -59,18 +63,17 @@ def add(
         click.echo(f"Note: {warning}", err=True)
 
 
-@publisher.command("list")
+@publisher.command("list", epilog="\b\nExample:\n  mintmark publisher list acme")
 @click.argument("registry", required=False)
 @as_json
 @click.pass_context
 def list_(ctx: click.Context, registry: str | None, as_json: bool) -> None:
     """List publishers, of one REGISTRY or all."""
-    found = with_index(ctx, lambda index: index.trust.overview())
+    found = with_index(ctx, lambda index: index.trust.overview(registry))
     rows = []
     for home, issuers, publishers in found:
         names = {issuer.id: issuer.name for issuer in issuers}
-        if registry in (None, home.slug):
-            rows += [(home.slug, names[p.issuer_id], p) for p in publishers]
+        rows += [(home.slug, names[p.issuer_id], p) for p in publishers]
     if as_json:
         print_json(
             [
@@ -95,16 +98,23 @@ def list_(ctx: click.Context, registry: str | None, as_json: bool) -> None:
                 p.id,
                 slug,
                 identify(p, issuer),
-                "active" if p.project_id else f"pending until {when(p.expires_at)}",
+                _state(p),
                 when(p.last_used_at),
             )
             for slug, issuer, p in rows
         ],
-        "No publisher is registered yet.",
+        "No publisher is registered yet. Register one with `mintmark publisher add`.",
     )
 
 
-@publisher.command()
+def _state(found: Publisher) -> str:
+    if found.project_id is not None:
+        return "active"
+    lapsed = found.expires_at is not None and found.expires_at <= time()
+    return f"{'lapsed on' if lapsed else 'pending until'} {when(found.expires_at)}"
+
+
+@publisher.command(epilog="\b\nExample:\n  mintmark publisher remove acme 3")
 @click.argument("registry")
 @click.argument("number", type=int)
 @click.pass_context

@@ -37,9 +37,10 @@ def create(
         return
     click.echo(f"Created the {'private' if created.private else 'public'} registry {created.slug}.\n")
     _explain(created, settings_of(ctx).base_url)
+    click.echo(f"\nNext: mintmark issuer add {created.slug} NAME --provider PROVIDER --url ISSUER --projects '*'")
 
 
-@registry.command("list")
+@registry.command("list", epilog="\b\nExample:\n  mintmark registry list")
 @as_json
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
@@ -56,7 +57,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     )
 
 
-@registry.command()
+@registry.command(epilog="\b\nExample:\n  mintmark registry show acme")
 @click.argument("name")
 @as_json
 @click.pass_context
@@ -70,7 +71,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     _explain(found, base)
 
 
-@registry.command()
+@registry.command(epilog="\b\nExample:\n  mintmark registry remove acme")
 @click.argument("name")
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:

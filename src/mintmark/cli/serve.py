@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shlex
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from mintmark.cli.session import settings_of
-from mintmark.core.errors import Misconfigured, Rejected
-from mintmark.core.records import SYSTEM
+from mintmark.core.errors import Misconfigured
+from mintmark.core.records import SYSTEM, Issuer
 from mintmark.core.trust import Host, parse_issuer, parse_registry
 from mintmark.lab.home import DEFAULT_DIRECTORY, DEFAULT_PORT, Home, announce, is_dev, prepare
 from mintmark.settings import Settings, is_loopback, load, parse_listen
@@ -35,24 +40,29 @@ DEV_REGISTRY = "demo"
 @click.option(
     "--port", default=DEFAULT_PORT, help=f"With --dev: its port; the next one is used as well. Default: {DEFAULT_PORT}."
 )
-@click.option("--listen", default=None, help="With --dev: refused unless it is loopback. Otherwise see the settings.")
+@click.option("--listen", default=None, help="With --dev: HOST:PORT, this machine only. Otherwise see the settings.")
 @click.option("--reuse-port", is_flag=True, help="Let several processes share the port.")
 @click.pass_context
 def serve(ctx: click.Context, dev: bool, directory: str, port: int, listen: str | None, reuse_port: bool) -> None:
     """Run the index until it is told to stop (Ctrl-C or SIGTERM)."""
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     if dev:
-        if listen is not None and not is_loopback(parse_listen(listen)[0]):
-            raise Misconfigured(
-                "listen",
-                "--dev trusts identity providers that sign anything, so it serves this machine only.",
-                "Leave --listen out, or run without --dev and with settings of your own.",
-            )
-        home = prepare(Path(directory), port)
+        if reuse_port:
+            raise Misconfigured("reuse-port", "--dev is one process.", "Leave --reuse-port out.")
+        home = prepare(
+            Path(directory), port if listen is None else _dev_port(listen, port if "port" in given else None)
+        )
         settings = load(home.settings_path, {})
         _run(lambda: _dev(settings, home), settings)
         return
-    if listen is not None:
-        raise Misconfigured("listen", "--listen is an option of --dev.", "Set listen in the settings file.")
+    for name, cure in (
+        ("listen", "Set listen in the settings file."),
+        ("port", "Set listen in the settings file."),
+        ("directory", "Set data_dir in the settings file."),
+    ):
+        if name in given:
+            option = "dir" if name == "directory" else name
+            raise Misconfigured(option, f"--{option} is an option of --dev.", cure)
     settings = settings_of(ctx)
     if is_dev(Path(settings.data_dir)):
         raise Misconfigured(
@@ -61,6 +71,20 @@ def serve(ctx: click.Context, dev: bool, directory: str, port: int, listen: str 
             "Name another data directory, or add --dev.",
         )
     _run(lambda: _serve(settings, reuse_port=reuse_port), settings)
+
+
+def _dev_port(listen: str, port: int | None) -> int:
+    """The port of --listen, which may name this machine only."""
+    host, wanted = parse_listen(listen)
+    if not is_loopback(host):
+        raise Misconfigured(
+            "listen",
+            "--dev trusts identity providers that sign anything, so it serves this machine only.",
+            "Leave --listen out, or run without --dev and with settings of your own.",
+        )
+    if port not in (None, wanted):
+        raise Misconfigured("listen", "--listen and --port name two ports.", "Leave one of them out.")
+    return wanted
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, None]], settings: Settings) -> None:
@@ -77,21 +101,30 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]], settings: Settings) -> N
 
 async def _serve(settings: Settings, *, reuse_port: bool) -> None:
     from mintmark.assemble import Index
-    from mintmark.web.server import listening, stopped
+    from mintmark.web.server import listening
 
     index = Index(settings)
     try:
         async with listening(index.application(), settings, reuse_port=reuse_port):
-            click.echo(f"Mintmark serves {settings.base_url} (listening on {settings.listen}).", err=True)
-            await stopped()
+            await _until_stopped(f"Mintmark serves {settings.base_url} (listening on {settings.listen}).")
     finally:
         await index.close()
+
+
+async def _until_stopped(announcement: str) -> None:
+    from mintmark.web.server import stopped
+
+    waiting = asyncio.create_task(stopped())
+    # Whoever reads the announcement may send a signal at once: by then it must be listened to.
+    await asyncio.sleep(0)
+    click.echo(announcement, err=True)
+    await waiting
 
 
 async def _dev(settings: Settings, home: Home) -> None:
     from mintmark.assemble import Index
     from mintmark.lab.provider_server import LabProviders
-    from mintmark.web.server import listening, stopped
+    from mintmark.web.server import listening
 
     index = Index(settings)
     tls = home.authority.server_context()
@@ -101,24 +134,28 @@ async def _dev(settings: Settings, home: Home) -> None:
             await providers.start()
         except OSError as error:
             raise Misconfigured(
-                "port", f"Port {home.provider_port} cannot be listened on: {error.strerror}.", "Choose another --port."
+                "port",
+                f"Port {home.provider_port}, for the simulated identity providers, cannot be listened on: "
+                f"{os.strerror(error.errno) if error.errno else error}.",
+                "Stop what uses it, or choose another --port.",
             ) from None
-        await _trust_lab(index, home, providers)
+        # Invariant: the mark of a development index is there before anything in its data trusts the lab.
         announce(home, providers.base_url, providers.secret)
+        await _trust_lab(index, home, providers)
         async with listening(index.application(accept_lab=True), settings):
-            click.echo(_banner(home), err=True)
-            await stopped()
+            await _until_stopped(_banner(home))
     finally:
         await providers.close()
         await index.close()
 
 
 async def _trust_lab(index: Index, home: Home, providers: LabProviders) -> None:
-    """At the first start: a private registry that trusts both simulated providers."""
+    """At the first start: a private registry that trusts both simulated providers. Later: where they are now."""
     host = Host(index.settings.host, index.settings.host_audience, accept_lab=True)
-    if DEV_REGISTRY in {registry.slug for registry, _, _ in await index.trust.overview()}:
-        return
-    await index.trust.add_registry(parse_registry(DEV_REGISTRY, {"title": "For trying things out"}, host), SYSTEM)
+    existing = {registry.slug: issuers for registry, issuers, _ in await index.trust.overview()}
+    if DEV_REGISTRY not in existing:
+        registry = parse_registry(DEV_REGISTRY, {"title": "For trying things out"}, host)
+        await index.trust.add_registry(registry, SYSTEM)
     for slug in ("github", "gitlab"):
         entry = {
             "provider": slug,
@@ -128,14 +165,24 @@ async def _trust_lab(index: Index, home: Home, providers: LabProviders) -> None:
             "ca-file": str(home.authority.ca_path),
         }
         issuer = parse_issuer(slug, entry, host, lambda name: Path(name).read_text(encoding="utf-8"))
-        try:
+        if DEV_REGISTRY not in existing:
             await index.trust.add_issuer(DEV_REGISTRY, issuer, SYSTEM)
-        except Rejected as error:
-            raise Misconfigured("dev", error.sentence, "Remove the folder to begin anew.") from None
+        elif any(_moved(former, issuer) for former in existing[DEV_REGISTRY]):
+            # Another port, or a CA made anew after its month: publishers stay as they are.
+            await index.trust.change_issuer(DEV_REGISTRY, slug, partial(_move, to=issuer), SYSTEM)
+
+
+def _moved(former: Issuer, now: Issuer) -> bool:
+    return former.name == now.name and former != _move(former, to=now)
+
+
+def _move(former: Issuer, *, to: Issuer) -> Issuer:
+    return replace(former, url=to.url, server=to.server, ca_pem=to.ca_pem)
 
 
 def _banner(home: Home) -> str:
     rule = "=" * 78
+    settings, ca = shlex.quote(str(home.settings_path)), shlex.quote(str(home.authority.ca_path))
     return f"""{rule}
   DEVELOPMENT INDEX: {home.base_url}   (this machine only)
   It trusts simulated identity providers that sign whatever they are asked to.
@@ -144,8 +191,8 @@ def _banner(home: Home) -> str:
 
 In another terminal:
 
-  export MINTMARK_CONFIG={home.settings_path}
-  export SSL_CERT_FILE={home.authority.ca_path} REQUESTS_CA_BUNDLE={home.authority.ca_path}
+  export MINTMARK_CONFIG={settings}
+  export SSL_CERT_FILE={ca} REQUESTS_CA_BUNDLE={ca}
 
   mintmark publisher add {DEV_REGISTRY} hello --issuer gitlab \\
       project-path=group/subgroup/project workflow=.gitlab-ci.yml

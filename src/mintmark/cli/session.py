@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -82,7 +83,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty:
         table.add_column(column, overflow="fold")
     for row in cells:
         table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def when(seconds: int | None, never: str = "never") -> str:
@@ -95,7 +96,7 @@ def when(seconds: int | None, never: str = "never") -> str:
 def parse_duration(text: str) -> int:
     """`90d`, `12h`, `30m` in seconds. Raises `Rejected`."""
     units = {"m": 60, "h": 3600, "d": 86_400}
-    if len(text) < 2 or text[-1] not in units or not text[:-1].isdigit() or not 0 < int(text[:-1]) < 100_000:
+    if not re.fullmatch(r"[0-9]{1,5}[mhd]", text) or not int(text[:-1]):
         raise Rejected("invalid-trust", f"{text!r} is no duration.", hint="Write it like 90d, 12h or 30m.")
     return int(text[:-1]) * units[text[-1]]
 
@@ -109,7 +110,7 @@ def parse_assignments(pairs: Sequence[str]) -> dict[str, Any]:
             raise Rejected(
                 "invalid-trust",
                 f"{pair!r} is no NAME=VALUE, or its name comes twice.",
-                hint="Write workflow=release.yml.",
+                hint="Write it like workflow=release.yml.",
             )
         values[name] = value
     return values

@@ -54,13 +54,14 @@ def create(
         return
     click.echo(secret)
     click.echo(
-        f"Token {stored.id} of {registry} for {', '.join(stored.projects)}: {rights(stored)}, until "
-        f"{when(stored.expires_at)}. It is not shown again; use it as the password of the user __token__.",
+        f"Token {stored.id} of {registry} for {', '.join(stored.projects)}: {rights(stored)}, "
+        f"{'until ' + when(stored.expires_at) if stored.expires_at else 'without end'}. "
+        "It is not shown again; use it as the password of the user __token__.",
         err=True,
     )
 
 
-@token.command("list")
+@token.command("list", epilog="\b\nExample:\n  mintmark token list acme")
 @click.argument("registry")
 @as_json
 @click.pass_context
@@ -84,18 +85,21 @@ def list_(ctx: click.Context, registry: str, as_json: bool) -> None:
             )
             for each in found
         ],
-        f"{registry} has no API token.",
+        f"{registry} has no API token. Create one with `mintmark token create {registry} NAME`.",
     )
 
 
-@token.command()
+@token.command(epilog="\b\nExample:\n  mintmark token revoke acme 3")
 @click.argument("registry")
 @click.argument("number", type=int)
 @click.pass_context
 def revoke(ctx: click.Context, registry: str, number: int) -> None:
     """End token NUMBER at once."""
-    ended = with_index(ctx, lambda index: index.tokens.revoke(registry, number, OPERATOR))
-    click.echo(f"Revoked token {number} ({ended.name}).")
+    former = with_index(ctx, lambda index: index.tokens.revoke(registry, number, OPERATOR))
+    if former.ended_at is not None:
+        click.echo(f"Token {number} ({former.name}) was revoked already, on {when(former.ended_at)}.")
+        return
+    click.echo(f"Revoked token {number} ({former.name}). It is refused from now on.")
 
 
 def rights(stored: Credential) -> str:

@@ -17,6 +17,7 @@ from mintmark.lab.authority import Authority
 
 DEFAULT_DIRECTORY = "mintmark-dev"
 DEFAULT_PORT = 8443
+_FIRST_LINE = "# Written by `mintmark serve --dev` at every start. For development on this machine only."
 # Beside the data, so that every command that opens the data can tell.
 MARK = "lab.json"
 
@@ -54,8 +55,15 @@ def prepare(directory: Path, port: int) -> Home:
     """Make or renew the folder. Raises `Misconfigured`."""
     if not 0 < port < 65535:
         raise Misconfigured("port", f"{port} is no port with one behind it.", "Choose 1024 to 65534.")
+    settings_path = directory / "mintmark.toml"
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
+        if settings_path.exists() and not settings_path.read_text(encoding="utf-8").startswith(_FIRST_LINE):
+            raise Misconfigured(
+                "dev",
+                f"{settings_path} was not written by `mintmark serve --dev`: this may be the folder of a real index.",
+                "Name a folder of its own with --dir.",
+            )
         directory = directory.resolve()
         authority = Authority.open(directory / "tls", time.time())
         certificate, key = authority.issue(("localhost", "127.0.0.1", "::1"))
@@ -65,7 +73,7 @@ def prepare(directory: Path, port: int) -> Home:
         ) from None
     home = Home(directory, directory / "mintmark.toml", port, authority)
     lines = (
-        "# Written by `mintmark serve --dev` at every start. For development on this machine only.",
+        _FIRST_LINE,
         'data_dir = "data"',
         f'base_url = "{home.base_url}"',
         f'listen = "127.0.0.1:{port}"',

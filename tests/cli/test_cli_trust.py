@@ -1,0 +1,231 @@
+"""Single commands for registries, issuers and publishers."""
+
+from __future__ import annotations
+
+import pytest
+
+from mintmark.core.names import gitlab_variable
+from support.command import BASE_URL, Shell
+
+GITLAB = ("--provider", "gitlab", "--url", "https://gitlab.example.com")
+OTHER = ("acme", "a", "--provider", "gitlab", "--url", "https://a", "--projects", "*")
+WIDGET = ("project-path=team/widget", "workflow=.gitlab-ci.yml")
+
+
+def table(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines()]
+
+
+# -- registries -------------------------------------------------------------------------------------------------------
+
+
+def test_creating_a_registry_says_how_to_use_it_and_what_comes_next(shell: Shell) -> None:
+    done = shell.ok("registry", "create", "acme", "--title", "Team Acme")
+    assert done.out.startswith("Created the private registry acme.\n")
+    for text in (f"{BASE_URL}/acme/simple/", f"{BASE_URL}/acme/legacy/", "MINTMARK_LOCALHOST_ACME_ID_TOKEN:", "Next: "):
+        assert text in done.out
+    assert done.err == ""
+    shown = shell.ok("registry", "show", "acme").out
+    assert shown in done.out
+
+
+def test_registries_for_machines(shell: Shell) -> None:
+    created = shell.ok("registry", "create", "acme", "--public", "--host", "acme.example", "--json").json
+    assert created == {
+        "name": "acme",
+        "title": "",
+        "private": False,
+        "enabled": True,
+        "host": "acme.example",
+        "audience": "mintmark_localhost_acme",
+        "gitlab-variable": gitlab_variable("mintmark_localhost_acme"),
+        "index-url": f"{BASE_URL}/acme/simple/",
+        "upload-url": f"{BASE_URL}/acme/legacy/",
+    }
+    assert shell.ok("registry", "list", "--json").json == [created]
+    assert shell.ok("registry", "show", "acme", "--json").json == created
+
+
+def test_listing_registries(shell: Shell) -> None:
+    assert "There is no registry yet" in shell.ok("registry", "list").out
+    assert shell.ok("registry", "list", "--json").json == []
+    shell.ok("registry", "create", "acme", "--audience", "mintmark_acme")
+    assert table(shell.ok("registry", "list").out) == [
+        ["NAME", "READING", "AUDIENCE", "ISSUERS", "PUBLISHERS"],
+        ["acme", "private", "mintmark_acme", "0", "0"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["acme"], "The registry acme has the slug 'acme' already."),
+        (["Acme"], "'Acme' is not a registry name."),
+        (["simple"], "reserved"),
+        (["b", "--audience", "mintmark_localhost_acme"], "The registry acme has the audience"),
+        (["b", "--audience", "mintmark_localhost"], "as that of the whole host"),
+        (["b", "--audience", "sigstore"], "another service"),
+        (["b", "--host", "acme.example"], "The registry acme has the host"),
+        (["b", "--host", "localhost"], "shared host"),
+        (["b", "--host", "https://b"], "not a host name"),
+    ],
+)
+def test_registries_that_cannot_be(shell: Shell, arguments: list[str], message: str) -> None:
+    shell.ok("registry", "create", "acme", "--host", "acme.example")
+    done = shell("registry", "create", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_removing_a_registry(acme: Shell) -> None:
+    assert acme.ok("registry", "remove", "acme").out == "Removed the registry acme.\n"
+    done = acme("registry", "remove", "acme")
+    assert done.code == 2
+    assert "no registry 'acme'" in done.err
+
+
+# -- issuers ----------------------------------------------------------------------------------------------------------
+
+
+def test_trusting_an_issuer_says_what_comes_next(shell: Shell) -> None:
+    shell.ok("registry", "create", "acme")
+    done = shell.ok("issuer", "add", "acme", "gitlab", *GITLAB, "--projects", "acme-*", "--projects", "widget")
+    assert done.out.splitlines() == [
+        "acme now trusts https://gitlab.example.com for acme-*, widget.",
+        "Next: mintmark publisher add acme PROJECT --issuer gitlab FIELD=VALUE …",
+        "Fields: project-path (required), workflow (required), environment, project-id, namespace-id.",
+    ]
+    row = ["acme", "gitlab", "gitlab", "https://gitlab.example.com", "acme-*, widget", "on"]
+    assert table(shell.ok("issuer", "list").out)[1:] == [row]
+    assert table(shell.ok("issuer", "list", "acme").out)[1:] == [row]
+    assert shell.ok("issuer", "list", "--json").json == [
+        {
+            "registry": "acme",
+            "name": "gitlab",
+            "provider": "gitlab",
+            "url": "https://gitlab.example.com",
+            "projects": ["acme-*", "widget"],
+            "enabled": True,
+        }
+    ]
+
+
+def test_no_issuer_is_trusted_yet(shell: Shell) -> None:
+    assert shell.ok("issuer", "list").out.startswith("No issuer is trusted yet.")
+    done = shell("issuer", "list", "nothing")
+    assert (done.code, "no registry 'nothing'" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing", "a", *GITLAB, "--projects", "*"], "There are: acme."),
+        (["acme", "gitlab", *GITLAB, "--projects", "*"], "has the issuer gitlab (https://gitlab.example.com) already"),
+        (["acme", "other", *GITLAB, "--projects", "*"], "has the issuer gitlab (https://gitlab.example.com) already"),
+        (["acme", "Git", *GITLAB, "--projects", "*"], "'Git' is not a name for an issuer"),
+        (["acme", "a", "--provider", "github", "--url", "https://github.com", "--projects", "*"], "GitHub Enterprise"),
+        (["acme", "a", "--provider", "gitlab", "--url", "http://a.example", "--projects", "*"], "not https"),
+        (["acme", "a", "--provider", "gitlab", "--url", "https://a", "--projects", "A"], "not a pattern"),
+        (
+            ["acme", "a", "--provider", "gitlab", "--url", "https://a", "--projects", "*", "--algorithm", "HS256"],
+            "HS256",
+        ),
+        (
+            ["acme", "a", "--provider", "gitlab", "--url", "https://a", "--projects", "*", "--network", "x"],
+            "no network",
+        ),
+        (
+            ["acme", "a", "--provider", "gitlab", "--url", "https://a", "--projects", "*", "--ca-file", "x"],
+            "No such file",
+        ),
+        (
+            ["acme", "a", "--provider", "gitlab", "--url", "https://a", "--projects", "*", "--server", "https://b"],
+            "without",
+        ),
+    ],
+)
+def test_issuers_that_cannot_be(acme: Shell, arguments: list[str], message: str) -> None:
+    done = acme("issuer", "add", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_turning_an_issuer_off_and_on(acme: Shell) -> None:
+    assert "refuses tokens of gitlab" in acme.ok("issuer", "disable", "acme", "gitlab").out
+    assert table(acme.ok("issuer", "list").out)[1][-1] == "off"
+    assert "trusts gitlab again" in acme.ok("issuer", "enable", "acme", "gitlab").out
+    assert acme.ok("issuer", "list", "--json").json[0]["enabled"] is True
+
+
+@pytest.mark.parametrize("command", ["enable", "disable", "refresh", "purge-keys", "remove"])
+def test_issuers_that_are_not_there(acme: Shell, command: str) -> None:
+    done = acme("issuer", command, "acme", "nothing")
+    assert done.code == 2
+    assert "acme has no issuer 'nothing'. It has: gitlab." in done.err
+
+
+def test_keys_are_fetched_anew_and_forgotten(acme: Shell) -> None:
+    assert acme.ok("issuer", "refresh", "acme", "gitlab").out == "The keys of gitlab are fetched anew.\n"
+    assert acme.ok("issuer", "purge-keys", "acme", "gitlab").out == "The keys of gitlab are forgotten.\n"
+    details = [event["facts"].get("detail", "") for event in acme.ok("audit", "acme", "--json").json]
+    assert any(detail.startswith("keys-epoch: 0 -> ") for detail in details)
+    assert any(detail.startswith("purge-epoch: 0 -> ") for detail in details)
+
+
+def test_the_guide_names_what_ci_files_need(shell: Shell) -> None:
+    text = shell.ok("issuer", "guide").out
+    for part in (BASE_URL, "mintmark_localhost", "MINTMARK_LOCALHOST_ID_TOKEN:", "id-token: write", "uv publish"):
+        assert part in text
+
+
+# -- publishers -------------------------------------------------------------------------------------------------------
+
+
+def test_registering_a_publisher(acme: Shell) -> None:
+    done = acme.ok("publisher", "add", "acme", "Widget", "--issuer", "gitlab", *WIDGET, "--tag", "v{version}")
+    facts = "project-path=team/widget, workflow=.gitlab-ci.yml, tag=v{version}"
+    assert done.out.startswith(f"Registered publisher 1: widget from gitlab ({facts}).")
+    assert "created by its first upload, until 2" in done.out
+    assert "no immutable id" in done.err
+    (row,) = table(acme.ok("publisher", "list", "acme").out)[1:]
+    assert row[:2] == ["1", "acme"]
+    assert row[3].startswith("pending until ")
+    assert row[4] == "never"
+    (listed,) = acme.ok("publisher", "list", "--json").json
+    assert listed["fields"] == {"project-path": "team/widget", "workflow": ".gitlab-ci.yml"}
+    assert (listed["pending"], listed["project"], listed["last-used"]) == (True, "widget", None)
+    assert acme.ok("publisher", "remove", "acme", "1").out == "Removed publisher 1.\n"
+    assert acme.ok("publisher", "list").out.startswith("No publisher is registered yet.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["acme", "widget", "--issuer", "nothing", *WIDGET], "acme has no issuer 'nothing'. It has: gitlab."),
+        (["nothing", "widget", "--issuer", "gitlab", *WIDGET], "There are: acme."),
+        (["acme", "wid get", "--issuer", "gitlab", *WIDGET], "not a project name"),
+        (["acme", "widget", "--issuer", "gitlab", "workflow=a.yml"], "The field 'project-path' is missing."),
+        (["acme", "widget", "--issuer", "gitlab", *WIDGET, "color=red"], "no field 'color'"),
+        (["acme", "widget", "--issuer", "gitlab", "workflow"], "no NAME=VALUE"),
+        (["acme", "widget", "--issuer", "gitlab", *WIDGET, WIDGET[0]], "its name comes twice"),
+        (["acme", "widget", "--issuer", "gitlab", *WIDGET, "--ref", "main"], "no pattern of refs"),
+        (["acme", "widget", "--issuer", "gitlab", *WIDGET, "--allow", "upload-only"], "never creates it"),
+    ],
+)
+def test_publishers_that_cannot_be(acme: Shell, arguments: list[str], message: str) -> None:
+    done = acme("publisher", "add", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+def test_the_same_publisher_twice(acme: Shell) -> None:
+    acme.ok("publisher", "add", "acme", "widget", "--issuer", "gitlab", *WIDGET)
+    done = acme("publisher", "add", "acme", "widget", "--issuer", "gitlab", *reversed(WIDGET))
+    assert (done.code, "is registered already" in done.err) == (2, True)
+
+
+def test_publishers_that_are_not_there(acme: Shell) -> None:
+    done = acme("publisher", "remove", "acme", "7")
+    assert (done.code, "has no publisher 7. `mintmark publisher list`" in done.err) == (2, True)
+    done = acme("publisher", "list", "nothing")
+    assert (done.code, "no registry 'nothing'" in done.err) == (2, True)
