@@ -1,0 +1,135 @@
+"""What the servers know before they are measured: registries, trust, publishers, tokens, pages.
+
+Owns filling an index through its own use cases and, where there is a lot of it, its own ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from bench.server import AUDIENCE, settings_file, settings_of
+from mintmark.assemble import Index
+from mintmark.core.records import OPERATOR, File, Registry
+from mintmark.core.trust import Host, parse_issuer, parse_publisher, parse_registry
+from mintmark.service.ports import Transaction
+
+T = TypeVar("T")
+REGISTRY, PRIVATE = "bench", "secret"
+ISSUER_URL = "https://gitlab.example.com"
+WORKFLOW = ".gitlab-ci.yml"
+_BATCH = 5000
+_UPLOADED_AT = 1_790_000_000
+
+
+def create(home: Path, fill: Callable[[Index], Awaitable[T]]) -> T:
+    """A new index below `home`, filled and closed."""
+    home.mkdir(parents=True, exist_ok=True)
+    settings_file(home)
+
+    async def session() -> T:
+        index = Index(settings_of(home))
+        try:
+            return await fill(index)
+        finally:
+            await index.close()
+
+    return asyncio.run(session())
+
+
+async def registry(index: Index, slug: str = REGISTRY, *, private: bool = True) -> Registry:
+    """A registry."""
+    entry = {"private": private, "audience": audience_of(slug)}
+    return await index.trust.add_registry(parse_registry(slug, entry, _host(index)), OPERATOR)
+
+
+def audience_of(slug: str) -> str:
+    """The audience of a registry's identity tokens."""
+    return f"mintmark_registry_{slug}"
+
+
+async def publishers(index: Index, jwks: bytes, count: int) -> None:
+    """The registry `bench` with an issuer whose keys are pinned, and publishers of that many existing projects."""
+    home = await registry(index)
+    entry = {"provider": "gitlab", "url": ISSUER_URL, "projects": ["*"], "jwks-file": "keys.json"}
+    issuer = await index.trust.add_issuer(
+        REGISTRY, parse_issuer("gitlab", entry, _host(index), lambda _name: jwks.decode()), OPERATOR
+    )
+
+    def insert(tx: Transaction, numbers: range) -> None:
+        for number in numbers:
+            name = f"project-{number}"
+            wanted = parse_publisher("bench", {"project": name, **publisher_config(number)}, issuer)
+            project = tx.projects.insert(home.id, name, name, _UPLOADED_AT)
+            record = replace(
+                wanted.publisher,
+                registry_id=home.id,
+                issuer_id=issuer.id,
+                project_id=project.id,
+                created_at=_UPLOADED_AT,
+            )
+            tx.publishers.insert(record, wanted.lookup)
+
+    for start in range(0, count, _BATCH):
+        numbers = range(start, min(start + _BATCH, count))
+        await index.ledger.write(lambda tx, numbers=numbers: insert(tx, numbers))  # type: ignore[misc]
+
+
+def publisher_config(number: int) -> dict[str, str]:
+    """The CI project of a publisher."""
+    return {"project-path": f"group/project-{number}", "workflow": WORKFLOW}
+
+
+async def token(index: Index, slug: str = REGISTRY) -> str:
+    """An API token for everything in a registry."""
+    secret, _ = await index.tokens.create(
+        slug, "bench", ["*"], can_upload=True, can_read=True, lifetime_seconds=None, principal=OPERATOR
+    )
+    return secret
+
+
+async def pages(index: Index, slug: str, *, private: bool, projects: int, files: int) -> list[str]:
+    """A registry of projects with that many wheels each, rendered; the projects' names. The wheels' bytes do not
+    exist: only pages are read."""
+    home = await registry(index, slug, private=private)
+    names = [f"project-{number}" for number in range(projects)]
+
+    def insert(tx: Transaction) -> None:
+        for name in names:
+            project = tx.projects.insert(home.id, name, name, _UPLOADED_AT)
+            for minor in range(files):
+                tx.files.insert(_wheel(home.id, project.id, name, f"1.{minor}"), uploaded_by="bench", publisher_id=None)
+            tx.projects.mark_changed(project.id)
+
+    await index.ledger.write(insert)
+    for name in names:
+        await index.renderer.project(home, name)
+    return names
+
+
+def _wheel(registry_id: int, project_id: int, name: str, version: str) -> File:
+    filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+    digest = sha256(filename.encode()).hexdigest()
+    return File(
+        id=0,
+        registry_id=registry_id,
+        project_id=project_id,
+        version=version,
+        filename=filename,
+        kind="wheel",
+        state="visible",
+        size_bytes=123_456,
+        sha256=digest,
+        blake2_256=digest,
+        metadata_sha256=sha256(digest.encode()).hexdigest(),
+        requires_python=">=3.9",
+        uploaded_at=_UPLOADED_AT,
+    )
+
+
+def _host(index: Index) -> Host:
+    return Host(index.settings.host, AUDIENCE)
