@@ -22,6 +22,7 @@ check: $(TEST)/ready
 	$(TEST)/bin/ruff format --check --quiet
 	$(TEST)/bin/mypy
 	$(TEST)/bin/lint-imports --no-cache --verbose > build/imports.txt || { cat build/imports.txt; exit 1; }
+	$(TEST)/bin/python docs/derive.py --check
 
 test-real: $(REAL)/ready
 	@[ -d tests/real/node_modules ] || ! command -v npm >/dev/null || (cd tests/real && npm ci --silent)
