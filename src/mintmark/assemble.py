@@ -142,7 +142,7 @@ class Index:
                 reached=self._reached,
                 file_limit_bytes=settings.file_limit_bytes,
             ),
-            browse=Browse(self.ledger, blobs, self.pages, gate, self.renderer),
+            browse=Browse(self.ledger, blobs, self.pages, gate, self.renderer, receiving),
         )
 
     async def _start(self, _app: web.Application) -> None:

@@ -96,7 +96,7 @@ def test_names_that_have_no_page(make: Callable[[], Pages], name: str) -> None:
     pages.replace("acme", "a", 1, forms(1))
     pages.replace("acme", "", 1, forms(1))
     assert pages.find("acme", name, "json") is None
-    pages.settle("acme", "unknown")
+    pages.settle([("acme", "unknown")])
 
 
 def test_readers_see_whole_pages_and_never_an_older_one(make: Callable[[], Pages]) -> None:
@@ -219,15 +219,17 @@ def test_settling_syncs_the_page_and_every_name_on_the_way(tmp_path: Path, monke
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recorded)
-    for project in ("", "widget"):
-        pages.replace("acme", project, 1, forms(1))
-        # Not while somebody waits for it.
-        assert synced == []
-        pages.settle("acme", project)
-        home = f"acme/simple/{project}".rstrip("/")
-        assert set(synced[:2]) == {f"{home}/index.json", f"{home}/index.html"}
-        assert synced[2:] == (["acme/simple", "acme", "."] if not project else ["acme/simple/widget", "acme/simple"])
-        synced.clear()
+    shown = [("acme", ""), ("acme", "widget"), ("acme", "gadget")]
+    for registry, project in shown:
+        pages.replace(registry, project, 1, forms(1))
+    # Not while somebody waits for it.
+    assert synced == []
+    pages.settle(shown)
+    homes = ("acme/simple", "acme/simple/widget", "acme/simple/gadget")
+    contents = {f"{home}/index.{form}" for home in homes for form in ("json", "html")}
+    assert set(synced[:6]) == contents
+    # Every folder once, however many pages share it.
+    assert sorted(synced[6:]) == sorted([*homes, "acme", "."])
 
 
 def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,11 @@ def compose(kind: str, random: bytes) -> str:
     return body + _checksum(body)
 
 
+def digest_of(secret: str) -> bytes:
+    """SHA-256 of a credential that `compose` has just made."""
+    return hashlib.sha256(secret.encode("ascii")).digest()
+
+
 def digest(text: str) -> bytes | None:
     """SHA-256 of a well-formed credential, under which the ledger knows it; None for anything else."""
     if len(text) != LENGTH or not text.startswith(PREFIX) or text[len(PREFIX)] not in KINDS:

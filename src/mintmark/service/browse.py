@@ -5,9 +5,14 @@ Owns finding them. Leaves permission to `service.gate`, and negotiation, ranges 
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from mintmark.core.errors import Rejected
+from mintmark.core.dist.archive import read_metadata
+from mintmark.core.dist.filename import parse_filename
+from mintmark.core.errors import Rejected, Unavailable
 from mintmark.core.records import File, Registry
 from mintmark.service.gate import Gate
 from mintmark.service.ports import BlobReader, Blobs, Ledger, Page, Pages
@@ -29,12 +34,15 @@ class Download:
 class Browse:
     """The use case."""
 
-    def __init__(self, ledger: Ledger, blobs: Blobs, pages: Pages, gate: Gate, renderer: Renderer) -> None:
+    def __init__(
+        self, ledger: Ledger, blobs: Blobs, pages: Pages, gate: Gate, renderer: Renderer, executor: Executor
+    ) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._pages = pages
         self._gate = gate
         self._renderer = renderer
+        self._executor = executor
 
     async def page(self, registry: Registry, project: str, form: str, authorization: str | None, address: str) -> Page:
         """A project's page, or the list of projects when `project` is "". Raises `Rejected`."""
@@ -70,9 +78,33 @@ class Browse:
             raise Rejected("not-found", f"The registry {registry.slug} has no such file.")
         digest = file.metadata_sha256 if wants_metadata else file.sha256
         blob = self._blobs.open(digest) if digest else None
+        if blob is None and digest and wants_metadata:
+            blob = await asyncio.get_running_loop().run_in_executor(self._executor, self._derive, file, digest)
         if blob is None or digest is None:
             raise Rejected("not-found", f"The registry {registry.slug} has no such file.")
         return Download(blob, digest, wants_metadata, filename)
+
+    def _derive(self, file: File, digest: str) -> BlobReader | None:
+        """Take a wheel's metadata out of the wheel and keep it for the next reader. Runs in a thread."""
+        wheel = self._blobs.open(file.sha256)
+        if wheel is None:
+            return None
+        try:
+            raw = read_metadata(wheel.whole(), parse_filename(file.filename))
+        finally:
+            wheel.close()
+        # The ledger has the digest since the upload: what is derived must be what was checked then.
+        if hashlib.sha256(raw).hexdigest() != digest:
+            raise Unavailable(
+                "The file's metadata cannot be read right now.", private=f"{file.filename}: other metadata"
+            )
+        spool = self._blobs.spool()
+        try:
+            spool.write(raw)
+            spool.keep(digest)
+        finally:
+            spool.discard()
+        return self._blobs.open(digest)
 
 
 def _file(file: File | None) -> tuple[File | None, str]:

@@ -51,6 +51,13 @@ class Directory:
         self._keys = keys
         self._snapshot: Snapshot | None = None
 
+    async def recent(self) -> Snapshot:
+        """A snapshot that may be behind, without asking the ledger.
+
+        Whoever decides by it compares `Snapshot.version` with `Registries.version` inside its transaction.
+        """
+        return self._snapshot or await self.current()
+
     async def current(self) -> Snapshot:
         """The snapshot of this moment."""
         version = self._ledger.trust_version()

@@ -22,6 +22,9 @@ from mintmark.service.mint_attempt import Attempt, Candidate, Minted
 from mintmark.service.ports import Clock, Entropy, Keys, Ledger, Transaction
 from mintmark.service.steps import Reached, Step
 
+# How often trust may change between verifying a token and recording its exchange, before the client has to repeat.
+TRIES_MAX = 5
+
 
 class Mint:
     """The use case. One instance serves every registry."""
@@ -59,7 +62,36 @@ class Mint:
         # Read once: the credential's life is counted from the request, not from the end of fetching keys or the commit.
         now = self._clock.now()
         token = jwt.read(request.token)
-        snapshot = await self._directory.current()
+        # Asking for the newest snapshot after every commit would cost more than verifying the token. So the last one
+        # is used, the transaction checks that it still holds, and nothing is refused by an older one.
+        snapshot = await self._directory.recent()
+        for _ in range(TRIES_MAX):
+            refusal: Rejected | Unavailable | None = None
+            try:
+                minted = await self._mint(snapshot, registry, request, token, now)
+            except (Rejected, Unavailable) as error:
+                minted, refusal = None, error
+            if minted is not None:
+                return minted
+            newest = await self._directory.current()
+            if refusal is not None and newest.version == snapshot.version:
+                raise refusal
+            snapshot = newest
+        raise Unavailable("Who is trusted changes too fast right now.", private="the trust version never stood still")
+
+    async def _mint(
+        self,
+        snapshot: Snapshot,
+        registry: Registry | None,
+        request: MintRequest,
+        token: jwt.UnverifiedToken,
+        now: float,
+    ) -> Minted | None:
+        """Mint by a snapshot; None when it was behind, with nothing spent."""
+        if registry is not None:
+            registry = snapshot.by_id.get(registry.id)
+            if registry is None:
+                return None
         entries = self._trusting(snapshot, registry, token.issuer)
         audience = registry.audience if registry else self._host_audience
         candidates = await self._verify_all(snapshot, entries, token, audience)
@@ -69,13 +101,16 @@ class Mint:
         secret = credentials.compose(credentials.MINTED, self._entropy.draw(credentials.RANDOM_BYTES))
         attempt = Attempt(candidates, request, secret, now, registry is None, self._host_union, self._base_url)
 
-        def work(tx: Transaction) -> Minted | Rejected:
+        def work(tx: Transaction) -> Minted | Rejected | None:
+            if tx.registries.version() != snapshot.version:
+                return None
             outcome = attempt.run(tx)
             self._reached(Step.MINT_RECORDED)
             return outcome
 
         outcome = await self._ledger.write(work)
-        self._reached(Step.MINT_COMMITTED)
+        if outcome is not None:
+            self._reached(Step.MINT_COMMITTED)
         if isinstance(outcome, Rejected):
             raise outcome
         return outcome

@@ -140,14 +140,12 @@ class Attempt:
         )
         ids = tuple(sorted(publisher.id for publisher in covering))
         projects = sorted({publisher.project for publisher in covering})
-        digest = credentials.digest(self._secret)
-        assert digest is not None
         provider = BY_SLUG[self._candidates[0].issuer.provider]
         ref = claim_at(self._verified.claims, provider.ref)
         tx.credentials.insert(
             Credential(
                 id=0,
-                digest=digest,
+                digest=credentials.digest_of(self._secret),
                 kind=credentials.MINTED,
                 registry_id=registries[0].id if len(registries) == 1 else None,
                 name="",

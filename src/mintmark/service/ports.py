@@ -62,6 +62,9 @@ class BlobReader(Protocol):
     def chunks(self, start: int, count: int) -> AsyncIterator[bytes]:
         """Exactly `count` bytes from `start`, in bounded pieces."""
 
+    def whole(self) -> BinaryIO:
+        """All of it as a seekable file, valid until `close`. May block."""
+
     def close(self) -> None:
         """Release it."""
 
@@ -101,10 +104,10 @@ class Pages(Protocol):
         Guarantee: never replaces a page by an older one, whoever renders where; then it does nothing.
         """
 
-    def settle(self, registry: str, project: str) -> None:
-        """Make the page durable.
+    def settle(self, pages: Iterable[tuple[str, str]]) -> None:
+        """Make pages durable, given as registry and project.
 
-        Guarantee: on return the page as it is now, or a later one, survives a power failure; before, a power failure
+        Guarantee: on return each page as it is now, or a later one, survives a power failure; before, a power failure
         may bring an older one back. An absent page is no error.
         """
 
@@ -148,6 +151,9 @@ class Keys(Protocol):
 
 class Registries(Protocol):
     """Registries by slug. Every change is seen by `Ledger.trust_version`."""
+
+    def version(self) -> int:
+        """`Ledger.trust_version` as it is inside this transaction."""
 
     def every(self) -> list[Registry]: ...
     def find(self, slug: str) -> Registry | None: ...
@@ -287,7 +293,8 @@ class Ledger(Protocol):
 
         Guarantees: serialised with every other writer; all or nothing; on return the changes survive a power
         failure and are seen by every process. An exception of `work` undoes its changes and is raised. Several
-        callers may share one commit. Raises `Unavailable`, or `Rejected("storage-full")` when the disk is full.
+        callers may share one commit; `work` may then run twice, of which one run counts. Raises `Unavailable`, or
+        `Rejected("storage-full")` when the disk is full.
         """
 
     def trust_version(self) -> int:

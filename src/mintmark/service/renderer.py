@@ -178,7 +178,5 @@ class Renderer:
         self._reached(Step.UPLOAD_PAGES_MARKED)
 
     def _settle(self, marks: list[_Shown]) -> None:
-        for registry in {shown.registry for shown in marks}:
-            self._pages.settle(registry, "")
-        for shown in marks:
-            self._pages.settle(shown.registry, shown.project)
+        lists = {(shown.registry, "") for shown in marks}
+        self._pages.settle(lists | {(shown.registry, shown.project) for shown in marks})

@@ -44,8 +44,6 @@ class Tokens:
                 "invalid-trust", "Say which projects the token is for.", hint="'*' means all of the registry."
             )
         secret = credentials.compose(credentials.API, self._entropy.draw(credentials.RANDOM_BYTES))
-        digest = credentials.digest(secret)
-        assert digest is not None
         now = int(self._clock.now())
 
         def work(tx: Transaction) -> Credential:
@@ -58,7 +56,7 @@ class Tokens:
                 )
             token = Credential(
                 id=0,
-                digest=digest,
+                digest=credentials.digest_of(secret),
                 kind=credentials.API,
                 registry_id=registry.id,
                 name=name,

@@ -29,6 +29,8 @@ from mintmark.service.renderer import Renderer
 from mintmark.service.steps import Reached, Step
 
 T = TypeVar("T")
+# Files up to this size are judged once they are read: looking twice would cost more than reading them.
+EARLY_JUDGED_BYTES = 1024 * 1024
 # A project's pages are a folder of that name, for which file systems have 255 bytes.
 NAME_MAX_CHARACTERS = 200
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -53,13 +55,8 @@ class Facts:
     file: FilenameFacts
     metadata: CoreMetadata
     digests: Digests
-    raw_metadata: bytes | None
-    """A wheel's METADATA, which is served beside it."""
-
-    @property
-    def metadata_sha256(self) -> str | None:
-        """The digest of `raw_metadata`."""
-        return None if self.raw_metadata is None else hashlib.sha256(self.raw_metadata).hexdigest()
+    metadata_sha256: str | None
+    """Of a wheel's METADATA, which readers get by itself (PEP 658)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class Incoming:
         self._blobs = blobs
         self._limit_bytes = limit_bytes
         self._spool: Spool | None = None
-        self._size_bytes = 0
+        self.size_bytes = 0
         self._sha256 = hashlib.sha256()
         self._blake2 = hashlib.blake2b(digest_size=32)
         # Only to be compared with what an old client sends; never trusted.
@@ -85,8 +82,8 @@ class Incoming:
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes. Raises `Rejected` when they are too many or do not fit on the disk."""
-        self._size_bytes += len(chunk)
-        if self._size_bytes > self._limit_bytes:
+        self.size_bytes += len(chunk)
+        if self.size_bytes > self._limit_bytes:
             raise Rejected("too-large", f"The file is larger than {self._limit_bytes} bytes.")
         self._sha256.update(chunk)
         self._blake2.update(chunk)
@@ -104,7 +101,7 @@ class Incoming:
     def digests(self) -> Digests:
         """Digests of what was taken so far."""
         md5 = self._md5.hexdigest() if self._md5 is not None else None
-        return Digests(self._sha256.hexdigest(), self._blake2.hexdigest(), md5, self._size_bytes)
+        return Digests(self._sha256.hexdigest(), self._blake2.hexdigest(), md5, self.size_bytes)
 
     def discard(self) -> None:
         """Forget what was taken, unless it was kept."""
@@ -159,8 +156,9 @@ class Upload:
         self._reached(Step.UPLOAD_RECEIVED)
         name = parse_form_name(form)
         now = int(self._clock.now())
-        # Before the expensive part; what counts is the same question inside the commit.
-        await self._ledger.glance(lambda tx: grant_upload(tx, uploader, registry, name, None, now))
+        if incoming.size_bytes > EARLY_JUDGED_BYTES:
+            # Before the expensive part; what counts is the same question inside the commit.
+            await self._ledger.glance(lambda tx: grant_upload(tx, uploader, registry, name, None, now))
         loop = asyncio.get_running_loop()
         facts = await loop.run_in_executor(self._executor, self._examine, form, incoming)
         record = _Record(registry, uploader, form, facts, int(self._clock.now()))
@@ -196,17 +194,13 @@ class Upload:
             metadata=metadata,
         )
         self._reached(Step.UPLOAD_CHECKED)
-        return Facts(file, metadata, digests, raw if file.kind == "wheel" else None)
+        return Facts(file, metadata, digests, hashlib.sha256(raw).hexdigest() if file.kind == "wheel" else None)
 
     def _keep(self, incoming: Incoming, facts: Facts) -> None:
-        """Make the file durable, and a wheel's metadata beside it. Runs in a thread."""
-        if facts.raw_metadata is not None and facts.metadata_sha256 is not None:
-            spool = with_space(self._blobs.spool)
-            try:
-                with_space(spool.write, facts.raw_metadata)
-                with_space(spool.keep, facts.metadata_sha256)
-            finally:
-                spool.discard()
+        """Make the file durable. Runs in a thread.
+
+        A wheel's metadata is not kept beside it: it is part of the wheel, and the first reader gets it from there.
+        """
         with_space(incoming.spool.keep, facts.digests.sha256)
         self._reached(Step.UPLOAD_BLOB_DURABLE)
 

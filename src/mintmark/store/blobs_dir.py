@@ -94,6 +94,9 @@ class DirectoryBlob:
             count -= len(chunk)
             yield chunk
 
+    def whole(self) -> BinaryIO:
+        return self._file
+
     def close(self) -> None:
         self._file.close()
 

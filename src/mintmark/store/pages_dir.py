@@ -14,8 +14,8 @@ import gzip
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mintmark.service.ports import Page
@@ -25,6 +25,9 @@ from mintmark.store.blobs_dir import sync_directory
 CACHE_MAX_BYTES = 64 * 1024 * 1024
 # Favours the time of the first reader after a change over the last few percent of size.
 GZIP_LEVEL = 6
+# How many changes the page in this folder shows: a number of fixed width.
+MARK = ".changes"
+MARK_BYTES = 20
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
@@ -55,34 +58,33 @@ class DirectoryPages:
 
     def replace(self, registry: str, project: str, changes: int, forms: Mapping[str, bytes]) -> None:
         folder = self._folder(registry, project)
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        mark = folder / ".changes"
-        with self._exclusive(folder):
-            if _number(mark) > changes:
+        try:
+            mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except FileNotFoundError:
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            # Held against other threads and processes; the mark itself is overwritten in place, never replaced.
+            fcntl.flock(mark, fcntl.LOCK_EX)
+            if _number(os.pread(mark, MARK_BYTES, 0)) > changes:
                 return
             for form, body in forms.items():
                 _write(folder / f"index.{form}", body)
-            _write(mark, str(changes).encode())
-
-    def settle(self, registry: str, project: str) -> None:
-        folder = self._folder(registry, project)
-        try:
-            for path in folder.glob("index.*"):
-                _sync(path)
-            for made in (folder, folder.parent, *((folder.parent.parent,) if not project else ())):
-                sync_directory(made)
-        except FileNotFoundError:
-            return
-
-    @contextmanager
-    def _exclusive(self, folder: Path) -> Iterator[None]:
-        """Hold the page's folder against other threads and processes."""
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            os.pwrite(mark, str(changes).rjust(MARK_BYTES).encode(), 0)
         finally:
-            os.close(descriptor)
+            os.close(mark)
+
+    def settle(self, pages: Iterable[tuple[str, str]]) -> None:
+        # Each folder once: the pages of a registry share their parents.
+        folders = {self._folder(registry, project) for registry, project in pages}
+        for folder in folders:
+            with suppress(FileNotFoundError):
+                for path in folder.glob("index.*"):
+                    _sync(path)
+        for made in folders | {folder.parent for folder in folders} | {folder.parent.parent for folder in folders}:
+            if made.is_relative_to(self._pages):
+                with suppress(FileNotFoundError):
+                    sync_directory(made)
 
     def _folder(self, registry: str, project: str) -> Path:
         root = self._pages / registry / "simple"
@@ -114,22 +116,26 @@ class DirectoryPages:
             self._cached_bytes -= len(oldest.body) + len(oldest.gzip)
 
 
-def _number(path: Path) -> int:
+def _number(mark: bytes) -> int:
     try:
-        return int(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        return int(mark)
+    except ValueError:
+        # New, or half written by a crash: then the page is replaced.
         return -1
 
 
 def _write(path: Path, body: bytes) -> None:
     # One name, since the folder is held: what a crash leaves behind is overwritten by the next page.
-    fresh = path.with_name(f".{path.name}~")
+    fresh = f"{path.parent}/.{path.name}~"
     try:
-        fresh.write_bytes(body)
-        fresh.replace(path)
+        with open(fresh, "wb", buffering=0) as file:
+            view = memoryview(body)
+            while view:
+                view = view[file.write(view) :]
+        os.replace(fresh, path)
     except OSError:
         # On a full disk the half of a page takes space from the whole of another.
-        fresh.unlink(missing_ok=True)
+        Path(fresh).unlink(missing_ok=True)
         raise
 
 

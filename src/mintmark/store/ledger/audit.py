@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import msgspec
 
 from mintmark.core.records import Event, Principal
 from mintmark.store.ledger.session import Row, Session, Statement, columns, to_json
@@ -23,7 +23,7 @@ LATEST_OF_REGISTRY = Statement(
 
 def _event(row: Row) -> Event:
     at, kind, name, action, registry_id, project, outcome, facts = row
-    return Event(at, Principal(kind, name), action, registry_id, project, outcome, json.loads(facts))
+    return Event(at, Principal(kind, name), action, registry_id, project, outcome, msgspec.json.decode(facts))
 
 
 class Audit:

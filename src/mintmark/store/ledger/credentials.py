@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+
+import msgspec
 
 from mintmark.core.records import Credential
 from mintmark.store.ledger.session import Row, Session, Statement, as_json_list, columns, placeholders, texts
@@ -28,7 +29,7 @@ OF_REGISTRY = Statement(
 def _credential(row: Row) -> Credential:
     fields = dict(zip(_ALL.split(), row, strict=True))
     fields["digest"] = bytes(fields["digest"])
-    fields["publishers"] = tuple(json.loads(fields["publishers"]))
+    fields["publishers"] = tuple(msgspec.json.decode(fields["publishers"]))
     fields["projects"] = texts(fields["projects"])
     for name in ("can_upload", "can_read", "single_use"):
         fields[name] = bool(fields[name])

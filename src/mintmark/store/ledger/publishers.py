@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
+
+import msgspec
 
 from mintmark.core.records import Constraints, Publisher
 from mintmark.store.ledger.session import Row, Session, Statement, columns, to_json
@@ -48,8 +49,8 @@ def _publisher(row: Row) -> Publisher:
         issuer_id,
         project,
         project_id,
-        json.loads(config),
-        Constraints(**json.loads(constraints)),
+        msgspec.json.decode(config),
+        Constraints(**msgspec.json.decode(constraints)),
         created_at,
         expires_at,
         last_used_at,

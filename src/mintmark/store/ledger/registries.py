@@ -33,11 +33,18 @@ def _registry(row: Row) -> Registry:
     return Registry(**fields)
 
 
+VERSION = Statement("SELECT value FROM counters WHERE name = 'trust'")
+
+
 class Registries:
     """See `service.ports.Registries`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def version(self) -> int:
+        (row,) = self._session.rows(VERSION)
+        return int(row[0])
 
     def every(self) -> list[Registry]:
         return [_registry(row) for row in self._session.rows(EVERY)]

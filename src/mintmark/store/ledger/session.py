@@ -7,15 +7,16 @@ it then runs on the driver's connection, since Core's execution costs more than 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
 Row = tuple[Any, ...]
+_ENCODER = msgspec.json.Encoder(order="sorted")
 
 # sqlite3 takes `:name`, psycopg takes `%(name)s`; both take a mapping.
 _DIALECTS: Mapping[str, Dialect] = {
@@ -78,12 +79,12 @@ def placeholders(names: str) -> str:
 
 def to_json(value: object) -> str:
     """Canonical JSON text: equal values have equal texts, so that uniqueness can be a constraint."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value).decode()
 
 
 def texts(value: str) -> tuple[str, ...]:
     """A JSON array of strings."""
-    return tuple(json.loads(value))
+    return tuple(msgspec.json.decode(value))
 
 
 def as_json_list(value: Iterable[object]) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from mintmark.core.errors import Misconfigured, Rejected, Unavailable
 from mintmark.service.ports import Transaction
@@ -48,7 +48,13 @@ _SQLITE_FULL = frozenset(
 
 def _engine(path: Path, begin: str, *, query_only: bool) -> Engine:
     # Not a URL's text, in which a `?` or `%` of the path would mean something.
-    engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
+    url = URL.create("sqlite", database=str(path))
+    # Readers are kept open: opening one costs more than most reads.
+    engine = (
+        create_engine(url, poolclass=QueuePool, pool_size=READERS + 1, max_overflow=0, pool_reset_on_return="rollback")
+        if query_only
+        else create_engine(url, poolclass=NullPool)
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -85,6 +91,14 @@ def translate(error: BaseException) -> BaseException:
     if isinstance(cause, OSError) and cause.errno in _FULL:
         return Rejected("storage-full", "There is no space left; nothing was changed.", private=str(cause.strerror))
     return error
+
+
+class _WorkFailed(Exception):
+    """A piece of work raised; what it raised is its caller's."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class SqliteLedger:
@@ -151,18 +165,39 @@ class SqliteLedger:
 
     def _commit(self, works: Sequence[Work]) -> Sequence[Outcome]:
         try:
-            if self._writer is None:
-                self._writer = self._writing_engine.connect()
-            with self._writer.begin():
-                session = _session(self._writer)
-                transaction = SqlTransaction(session)
-                return [self._run(work, transaction) for work in works]
+            try:
+                return self._transact(works, self._plain)
+            except _WorkFailed as failed:
+                if len(works) == 1:
+                    return [Outcome(error=translate(failed.error))]
+            # One of several failed, and nothing of the group was kept: once more, each to be undone by itself. A
+            # savepoint costs as much as two statements, so only groups with a failure pay for it.
+            return self._transact(works, self._guarded)
         except (DBAPIError, sqlite3.Error) as error:
             # After a failed commit the connection's state is not worth guessing.
             self._close_writer()
             raise translate(error) from error
 
-    def _run(self, work: Work, transaction: SqlTransaction) -> Outcome:
+    def _transact(self, works: Sequence[Work], run: Callable[[Work, SqlTransaction], Outcome]) -> Sequence[Outcome]:
+        if self._writer is None:
+            self._writer = self._writing_engine.connect()
+        with self._writer.begin():
+            transaction = SqlTransaction(_session(self._writer))
+            return [run(work, transaction) for work in works]
+
+    def _plain(self, work: Work, transaction: SqlTransaction) -> Outcome:
+        try:
+            outcome = Outcome(value=work(transaction))
+        except Exception as error:
+            if not _driver(self._writer).in_transaction:
+                raise
+            raise _WorkFailed(error) from error
+        if not _driver(self._writer).in_transaction:
+            # The work hid an error after which SQLite rolled everything back.
+            raise sqlite3.OperationalError("the transaction ended early")
+        return outcome
+
+    def _guarded(self, work: Work, transaction: SqlTransaction) -> Outcome:
         driver = _driver(self._writer)
         driver.execute("SAVEPOINT work")
         try:
