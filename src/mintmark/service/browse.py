@@ -62,6 +62,17 @@ class Browse:
             raise Rejected("not-found", "The page is gone.")
         return page
 
+    def at_hand(
+        self, version: int, registry: Registry, project: str, form: str, authorization: str | None
+    ) -> Page | None:
+        """A project's page, if it is there and its reader is known; None says nothing and asks for `page`.
+
+        `version` is the ledger's, read before.
+        """
+        if registry.private and not self._gate.remembers(version, registry, project, authorization):
+            return None
+        return self._pages.find(registry.slug, project, form)
+
     async def download(
         self, registry: Registry, sha256: str, name: str, authorization: str | None, address: str
     ) -> Download:

@@ -50,6 +50,8 @@ class Directory:
         self._ledger = ledger
         self._keys = keys
         self._snapshot: Snapshot | None = None
+        # The ledger's version at which the snapshot was last known to hold.
+        self._held_at = -1
 
     async def recent(self) -> Snapshot:
         """A snapshot that may be behind, without asking the ledger.
@@ -58,14 +60,20 @@ class Directory:
         """
         return self._snapshot or await self.current()
 
+    def fresh(self, version: int) -> Snapshot | None:
+        """The snapshot, if nothing at all was committed since it was last known to hold. `version` is the ledger's."""
+        return self._snapshot if version == self._held_at else None
+
     async def current(self) -> Snapshot:
         """The snapshot of this moment."""
+        held_at = self._ledger.version()
         version = self._ledger.trust_version()
         if self._snapshot is None or self._snapshot.version != version:
             # One snapshot of both: between two look-ups an issuer of a new registry may appear.
             registries, issuers = await self._ledger.read(_load)
             self._snapshot = _snapshot(version, registries, issuers)
             self._keys.watch(key_source(issuer) for issuer in issuers if issuer.enabled)
+        self._held_at = held_at
         return self._snapshot
 
 

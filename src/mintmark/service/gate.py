@@ -7,6 +7,8 @@ Leaves the credential's text to `core.credentials`.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass
 
 from mintmark.core import credentials
@@ -19,6 +21,8 @@ from mintmark.service.limits import Limit
 from mintmark.service.ports import Clock, Ledger, Transaction
 
 PROJECTS_NAMED = 5
+# Bounds the memory for readers that ask again and again.
+READERS_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,30 @@ class Gate:
         self._ledger = ledger
         self._clock = clock
         self._failures = failures_per_address
+        # Who may read what, by the digest of the Authorization header, and until when; all of it holds for one
+        # version of the ledger only.
+        self._readers: dict[tuple[int, str, bytes], float] = {}
+        self._readers_version = -1
+
+    def remembers(self, version: int, registry: Registry, project: str, authorization: str | None) -> bool:
+        """Whether `reader` let this credential read this page, and nothing was committed since."""
+        if version != self._readers_version or not authorization:
+            return False
+        until = self._readers.get((registry.id, project, _digest(authorization)))
+        return until is not None and self._clock.now() < until
+
+    def _remember(self, version: int, key: tuple[int, str, bytes], until: float) -> None:
+        if version != self._readers_version or len(self._readers) >= READERS_REMEMBERED:
+            self._readers.clear()
+            self._readers_version = version
+        self._readers[key] = until
 
     async def reader(self, registry: Registry, project: str, authorization: str | None, address: str) -> None:
         """Let a reader of a page or file through, or raise. `project` is "" for the list of projects."""
         if not registry.private:
             return
+        # Before anything is looked up: what is remembered must not outlive a commit that came in between.
+        version = self._ledger.version()
         credential, problem = await self._present(authorization, address, "credential-invalid")
         if problem:
             raise self._failed(address, Rejected("credential-invalid", f"The credential {problem}."))
@@ -54,6 +77,9 @@ class Gate:
         allowed = await self._ledger.glance(lambda tx: _may_read(tx, credential, registry, project, now))
         if not allowed:
             raise Rejected("not-found", "There is nothing here that this credential may see.")
+        if authorization:
+            until = math.inf if credential.expires_at is None else float(credential.expires_at)
+            self._remember(version, (registry.id, project, _digest(authorization)), until)
 
     async def uploader(self, registry: Registry, authorization: str | None, address: str) -> Uploader:
         """The live credential of an upload, before its body is read. Raises `Rejected`."""
@@ -101,6 +127,10 @@ class Gate:
         except Rejected as limited:
             return limited
         return refusal
+
+
+def _digest(authorization: str) -> bytes:
+    return hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
 
 
 def ended(credential: Credential, now: int) -> str:

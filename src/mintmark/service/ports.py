@@ -297,6 +297,9 @@ class Ledger(Protocol):
         `Rejected("storage-full")` when the disk is full.
         """
 
+    def version(self) -> int:
+        """A number that is another one after any commit, by any process. Cheap."""
+
     def trust_version(self) -> int:
         """A number that is another one after any change to registries or issuers, by any process. Cheap."""
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mintmark.core.errors import Rejected, Unavailable
 from mintmark.web import answers
-from mintmark.web.context import OWN_REGISTRY, host_name, may_connect, services
+from mintmark.web.context import OWN_REGISTRY, host_name, may_connect_from, services
 from mintmark.web.metrics import ANSWERS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,7 +52,7 @@ async def _resolve_host(request: web.Request) -> None:
     if path.startswith("/-/") and path != "/-/errors":
         # Load balancers probe by address.
         return
-    if not may_connect(request):
+    if not may_connect_from(request.remote or "", wire):
         raise Rejected("misdirected-request", "This server is reached through its proxy only.")
     name = host_name(request.headers.get("Host", ""))
     if name == wire.host:

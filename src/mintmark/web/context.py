@@ -93,6 +93,7 @@ async def registry_of(request: web.Request) -> Registry:
     return registry
 
 
+@lru_cache(maxsize=4096)
 def _inside(address: str, networks: tuple[Network, ...]) -> bool:
     try:
         ip = ipaddress.ip_address(address)
@@ -134,10 +135,9 @@ def _client_address(request: web.Request) -> str:
     return address[:64]
 
 
-def may_connect(request: web.Request) -> bool:
-    """Whether the connection itself may be here at all."""
-    wire = services(request).wire
-    return not wire.proxied_only or _inside(request.remote or "", wire.trusted_proxies)
+def may_connect_from(address: str, wire: Wire) -> bool:
+    """Whether a connection from this address may be here at all."""
+    return not wire.proxied_only or _inside(address, wire.trusted_proxies)
 
 
 def may_read_metrics(request: web.Request) -> bool:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from mintmark.core.errors import Misconfigured
 from mintmark.settings import Settings, parse_listen
+from mintmark.web import hot
 
 # Uploads on their way may finish; after this they are cut off.
 SHUTDOWN_SECONDS = 20.0
@@ -41,6 +42,7 @@ async def listening(app: web.Application, settings: Settings, *, reuse_port: boo
     context = tls_context(settings)
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
+    hot.install(runner)
     try:
         site = web.TCPSite(runner, host, port, ssl_context=context, reuse_port=reuse_port or None)
         try:

@@ -6,6 +6,7 @@ Owns negotiation, redirects and validators. Pages come rendered from `service.br
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from aiohttp import web
@@ -14,13 +15,15 @@ from mintmark.core import negotiate
 from mintmark.core.errors import Rejected
 from mintmark.core.names import parse_project
 from mintmark.core.records import Registry
+from mintmark.service.ports import Page
 from mintmark.web.context import OWN_REGISTRY, address_of, registry_of, services
 
 _NORMAL = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _REFUSED = re.compile(r"\s*q\s*=\s*0(?:\.0*)?\s*\Z")
 # Always revalidated: what an upload was told is published must be what the next installer sees.
 CACHE = "no-cache"
-VARY = "Accept, Accept-Encoding, Authorization"
+# Not Authorization: private pages are for one user's cache anyway, and pip takes a mismatch for a damaged entry.
+VARY = "Accept, Accept-Encoding"
 
 
 async def project_page(request: web.Request) -> web.Response:
@@ -70,18 +73,26 @@ async def _page(request: web.Request, registry: Registry, project: str) -> web.R
     form, content_type = chosen
     authorization = headers.get("Authorization")
     page = await services(request).browse.page(registry, project, form, authorization, address_of(request))
-    etag = f'"{page.etag}"'
+    return answer_page(headers, registry, page, content_type)
+
+
+def answer_page(headers: Mapping[str, str], registry: Registry, page: Page, content_type: str) -> web.Response:
+    """The answer with a page: whole, compressed, or 304. `headers` are the request's."""
+    compressed = accepts_gzip(headers.get("Accept-Encoding", ""))
+    # Two codings are two representations (RFC 9110, section 8.8.3.3).
+    etag = f'"{page.etag}{"-gzip" if compressed else ""}"'
     fields = {
         # On a 304 as well: pip merges its headers into the page it has cached.
         "Content-Type": content_type,
         "ETag": etag,
+        "Server": "Mintmark",
         "Vary": VARY,
         "Cache-Control": f"private, {CACHE}" if registry.private else CACHE,
     }
     if_none_match = headers.get("If-None-Match")
     if if_none_match is not None and names_etag(if_none_match, etag):
         return web.Response(status=304, headers=fields)
-    if accepts_gzip(headers.get("Accept-Encoding", "")):
+    if compressed:
         fields["Content-Encoding"] = "gzip"
         return web.Response(body=page.gzip, headers=fields)
     return web.Response(body=page.body, headers=fields)

@@ -134,10 +134,14 @@ class SqliteLedger:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self._group.run(work)
 
-    def trust_version(self) -> int:
-        # `data_version` changes on this connection whenever another one commits, in this process or elsewhere; only
-        # then is the counter read.
+    def version(self) -> int:
+        # It changes on this connection whenever another one commits, in this process or elsewhere.
         (version,) = self._glance_driver.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def trust_version(self) -> int:
+        version = self.version()
+        # Only after a commit can the counter be another one.
         if version != self._data_version:
             (self._trust_version,) = self._glance_driver.execute(
                 "SELECT value FROM counters WHERE name = 'trust'"
