@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from mintmark.core.checks.agreement import check_agreement
 from mintmark.core.checks.digests import Digests, check_digests
@@ -29,8 +30,8 @@ from mintmark.service.renderer import Renderer
 from mintmark.service.steps import Reached, Step
 
 T = TypeVar("T")
-# Files up to this size are judged once they are read: looking twice would cost more than reading them.
-EARLY_JUDGED_BYTES = 1024 * 1024
+# Files up to this size wait in memory. Larger ones go to the disk as they come, so memory stays constant.
+MEMORY_MAX_BYTES = 256 * 1024
 # A project's pages are a folder of that name, for which file systems have 255 bytes.
 NAME_MAX_CHARACTERS = 200
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -49,17 +50,6 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What the index found out about a file by itself."""
-
-    file: FilenameFacts
-    metadata: CoreMetadata
-    digests: Digests
-    metadata_sha256: str | None
-    """Of a wheel's METADATA, which readers get by itself (PEP 658)."""
-
-
-@dataclass(frozen=True, slots=True)
 class Accepted:
     """The answer: `new` is False for a byte-identical file that was there already."""
 
@@ -68,12 +58,16 @@ class Accepted:
 
 
 class Incoming:
-    """Hashes and stores the bytes of one file as they come. Used from one thread at a time."""
+    """Hashes and stores the bytes of one file as they come. Used from one thread at a time.
+
+    A small file stays in memory until it is kept: what is refused then never touches the disk.
+    """
 
     def __init__(self, blobs: Blobs, limit_bytes: int, *, md5: bool) -> None:
         self._blobs = blobs
         self._limit_bytes = limit_bytes
         self._spool: Spool | None = None
+        self._memory = b""
         self.size_bytes = 0
         self._sha256 = hashlib.sha256()
         self._blake2 = hashlib.blake2b(digest_size=32)
@@ -89,14 +83,30 @@ class Incoming:
         self._blake2.update(chunk)
         if self._md5 is not None:
             self._md5.update(chunk)
-        with_space(self.spool.write, chunk)
+        if self._spool is None and self.size_bytes <= MEMORY_MAX_BYTES:
+            self._memory += chunk
+            return
+        self._store(chunk)
 
-    @property
-    def spool(self) -> Spool:
-        """Where the bytes are. Made with the first of them, in the thread that writes."""
+    def read_back(self) -> BinaryIO:
+        """The bytes so far, seekable, valid until `discard`."""
+        return io.BytesIO(self._memory) if self._spool is None else self._spool.read_back()
+
+    def keep(self) -> None:
+        """Make the file a durable blob. Raises `Rejected` when there is no space."""
+        if self._spool is None:
+            self._store(b"")
+        assert self._spool is not None
+        with_space(self._spool.keep, self._sha256.hexdigest())
+
+    def _store(self, chunk: bytes) -> None:
         if self._spool is None:
             self._spool = with_space(self._blobs.spool)
-        return self._spool
+            if self._memory:
+                with_space(self._spool.write, self._memory)
+                self._memory = b""
+        if chunk:
+            with_space(self._spool.write, chunk)
 
     def digests(self) -> Digests:
         """Digests of what was taken so far."""
@@ -154,17 +164,15 @@ class Upload:
         the page is behind, which a repetition or the next healing catches up with.
         """
         self._reached(Step.UPLOAD_RECEIVED)
-        name = parse_form_name(form)
+        parse_form_name(form)
+        digests = incoming.digests()
+        check_digests(form.fields, digests)
+        file = parse_filename(form.filename)
         now = int(self._clock.now())
-        if incoming.size_bytes > EARLY_JUDGED_BYTES:
-            # Before the expensive part; what counts is the same question inside the commit.
-            await self._ledger.glance(lambda tx: grant_upload(tx, uploader, registry, name, None, now))
-        loop = asyncio.get_running_loop()
-        facts = await loop.run_in_executor(self._executor, self._examine, form, incoming)
-        record = _Record(registry, uploader, form, facts, int(self._clock.now()))
-        # Before anything is kept, so that what is refused takes no space.
+        record = _Record(registry, uploader, form, file, digests, now)
+        # Before the archive is read and anything is kept; what counts is the same question inside the commit.
         await self._ledger.glance(record.judge)
-        await loop.run_in_executor(self._executor, self._keep, incoming, facts)
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._examine, form, incoming, record)
 
         def work(tx: Transaction) -> Accepted:
             accepted = record.run(tx)
@@ -174,60 +182,63 @@ class Upload:
         accepted = await self._ledger.write(work)
         self._reached(Step.UPLOAD_COMMITTED)
         # A repetition too: whoever recorded the file may have died, or be about to, before its page was replaced.
-        await self._renderer.show(registry, facts.file.name)
+        await self._renderer.show(registry, file.name)
         # Here the receipt will be made, once the index signs them.
         return accepted
 
-    def _examine(self, form: Form, incoming: Incoming) -> Facts:
-        """Every check that needs the bytes. Runs in a thread."""
-        digests = incoming.digests()
-        check_digests(form.fields, digests)
-        file = parse_filename(form.filename)
-        raw = read_metadata(incoming.spool.read_back(), file)
+    def _examine(self, form: Form, incoming: Incoming, record: _Record) -> None:
+        """Every check that needs the bytes, then durability. Runs in a thread.
+
+        A wheel's metadata is not kept beside it: it is part of the wheel, and the first reader gets it from there.
+        """
+        raw = read_metadata(incoming.read_back(), record.facts)
         metadata = parse_metadata(raw)
         check_agreement(
             form_name=form.text("name"),
             form_version=form.text("version"),
             form_filetype=form.text("filetype"),
             form_pyversion=form.text("pyversion"),
-            facts=file,
+            facts=record.facts,
             metadata=metadata,
         )
         self._reached(Step.UPLOAD_CHECKED)
-        return Facts(file, metadata, digests, hashlib.sha256(raw).hexdigest() if file.kind == "wheel" else None)
-
-    def _keep(self, incoming: Incoming, facts: Facts) -> None:
-        """Make the file durable. Runs in a thread.
-
-        A wheel's metadata is not kept beside it: it is part of the wheel, and the first reader gets it from there.
-        """
-        with_space(incoming.spool.keep, facts.digests.sha256)
+        record.examined(metadata, raw)
+        incoming.keep()
         self._reached(Step.UPLOAD_BLOB_DURABLE)
 
 
 class _Record:
     """The transaction of an upload."""
 
-    def __init__(self, registry: Registry, uploader: Uploader, form: Form, facts: Facts, now: int) -> None:
+    def __init__(
+        self, registry: Registry, uploader: Uploader, form: Form, facts: FilenameFacts, digests: Digests, now: int
+    ) -> None:
         self._registry = registry
         self._uploader = uploader
         self._form = form
-        self._name = facts.file.name
+        self._name = facts.name
+        self.facts = facts
         self._file = File(
             id=0,
             registry_id=registry.id,
             project_id=0,
-            version=str(facts.file.version),
-            filename=facts.file.filename,
-            kind=facts.file.kind,
+            version=str(facts.version),
+            filename=facts.filename,
+            kind=facts.kind,
             state="visible",
-            size_bytes=facts.digests.size_bytes,
-            sha256=facts.digests.sha256,
-            blake2_256=facts.digests.blake2_256,
-            metadata_sha256=facts.metadata_sha256,
-            requires_python=facts.metadata.requires_python,
+            size_bytes=digests.size_bytes,
+            sha256=digests.sha256,
+            blake2_256=digests.blake2_256,
+            metadata_sha256=None,
+            requires_python=None,
             uploaded_at=now,
         )
+
+    def examined(self, metadata: CoreMetadata, raw: bytes) -> None:
+        """Take what the archive says about itself."""
+        # Of a wheel's METADATA, which readers get by itself (PEP 658).
+        digest = hashlib.sha256(raw).hexdigest() if self.facts.kind == "wheel" else None
+        self._file = replace(self._file, metadata_sha256=digest, requires_python=metadata.requires_python)
 
     def judge(self, tx: Transaction) -> tuple[Grant, Accepted | None]:
         """Permission as it is at this moment, and what is there already. Raises `Rejected`."""

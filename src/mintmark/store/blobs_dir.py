@@ -10,8 +10,7 @@ import asyncio
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,16 +27,6 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 class DirectorySpool:
     """See `service.ports.Spool`."""
 
@@ -45,11 +34,8 @@ class DirectorySpool:
         self._blobs = blobs
         self._path = incoming / secrets.token_hex(16)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        # The lock lives as long as the process: what is not locked was left behind by a crash. The folder is held
-        # meanwhile, so that nobody sweeps a file between its making and its locking.
-        with _locked(incoming, fcntl.LOCK_SH):
-            self._file = os.fdopen(os.open(self._path, flags, 0o640), "w+b", buffering=0)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = os.fdopen(os.open(self._path, flags, 0o640), "w+b", buffering=0)
+        self._kept = False
 
     def write(self, chunk: bytes) -> None:
         view = memoryview(chunk)
@@ -68,12 +54,14 @@ class DirectorySpool:
         os.fsync(self._file.fileno())
         # Replacing an existing blob changes nothing: the name is the content's digest.
         os.rename(self._path, target)
+        self._kept = True
         sync_directory(target.parent)
         self._file.close()
 
     def discard(self) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        if not self._kept:
+            self._path.unlink(missing_ok=True)
 
 
 class DirectoryBlob:
@@ -130,21 +118,21 @@ class DirectoryBlobs:
             return None
 
     def _sweep(self) -> None:
-        """Remove what a crash left of files on their way in; those of running processes are locked."""
-        with _locked(self._incoming, fcntl.LOCK_EX):
-            for path in self._incoming.iterdir():
-                # Locked, or meanwhile kept or discarded: then it is none of ours.
-                with suppress(OSError):
-                    _remove_unlocked(path)
+        """Remove what a crash left of files on their way in, if no other process has any; then say that we may."""
+        self._lock = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Others are at work; whoever next starts alone sweeps.
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            return
+        for path in self._incoming.iterdir():
+            path.unlink()
+        # Held as long as the process lives.
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
 
-
-def _remove_unlocked(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    finally:
-        os.close(descriptor)
+    def __del__(self) -> None:
+        os.close(self._lock)
 
 
 def _is_digest(text: str) -> bool:

@@ -14,10 +14,11 @@ from aiohttp import StreamReader
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from mintmark.core.errors import Rejected
-from mintmark.service.upload import Form, Incoming
+from mintmark.service.upload import MEMORY_MAX_BYTES, Form, Incoming
 
 # Bytes are handed to a thread in pieces of this size: smaller ones cost a hand-over each, larger ones memory.
 PIECE_BYTES = 256 * 1024
+INLINE_BYTES = 32 * 1024
 # Fields that may come several times; of all others, two different values are a contradiction.
 REPEATED = frozenset(
     [
@@ -164,4 +165,8 @@ class FormReader:
         if not self._waiting_bytes or self.file is None:
             return
         piece, self._pieces, self._waiting_bytes = b"".join(self._pieces), [], 0
+        if len(piece) <= INLINE_BYTES and self.file.size_bytes + len(piece) <= MEMORY_MAX_BYTES:
+            # Hashed sooner than handed over, and kept in memory.
+            self.file.write(piece)
+            return
         await asyncio.get_running_loop().run_in_executor(self._executor, self.file.write, piece)

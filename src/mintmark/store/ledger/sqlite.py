@@ -118,6 +118,8 @@ class SqliteLedger:
         self._glance_driver: sqlite3.Connection = driver
         self._glancing = SqlTransaction(Session(driver, "sqlite"))
         self._data_version = -1
+        self._version = -1
+        self._version_holds = False
         self._trust_version = -1
 
     # -- service.ports.Ledger ---------------------------------------------------------------------------------------
@@ -135,9 +137,18 @@ class SqliteLedger:
         return await self._group.run(work)
 
     def version(self) -> int:
-        # It changes on this connection whenever another one commits, in this process or elsewhere.
-        (version,) = self._glance_driver.execute("PRAGMA data_version").fetchone()
-        return int(version)
+        if not self._version_holds:
+            # It changes on this connection whenever another one commits, in this process or elsewhere.
+            (version,) = self._glance_driver.execute("PRAGMA data_version").fetchone()
+            self._version = int(version)
+            # Once a turn of the event loop is enough: what a turn works on had arrived before it began, so a commit
+            # that anybody could know of when asking was made before this was read.
+            self._version_holds = True
+            asyncio.get_running_loop().call_soon(self._forget_version)
+        return self._version
+
+    def _forget_version(self) -> None:
+        self._version_holds = False
 
     def trust_version(self) -> int:
         version = self.version()
