@@ -33,11 +33,14 @@ class InlineLedger(SqliteLedger):
     """Commits each piece of work by itself, in the caller's thread."""
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        (outcome,) = self._commit([work])
+        (outcome,) = await self._commit([work])
         if outcome.error is not None:
             raise outcome.error
         value: T = outcome.value
         return value
+
+    async def _in_writer(self, action: Callable[[], T]) -> T:
+        return action()
 
 
 async def measure(home: Path, tokens: list[str], callers: int, seconds: float) -> dict[str, float]:

@@ -7,7 +7,7 @@ import errno
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,10 @@ class Engine:
         return [Outcome(value=work(nothing)) for work in works]
 
 
+async def in_thread(executor: Executor, engine: Engine, works: Sequence[Work]) -> Sequence[Outcome]:
+    return await asyncio.get_running_loop().run_in_executor(executor, engine.commit, works)
+
+
 def answer(number: int, _: Transaction) -> int:
     return number
 
@@ -69,7 +73,7 @@ def answer(number: int, _: Transaction) -> int:
 async def test_whoever_waits_for_a_commit_shares_the_next_one() -> None:
     engine = Engine()
     with ThreadPoolExecutor(1) as executor:
-        group = GroupCommit(engine.commit, executor)
+        group = GroupCommit(lambda works: in_thread(executor, engine, works))
         first = asyncio.create_task(group.run(lambda _: "first"))
         assert await asyncio.to_thread(engine.began.wait, 10)
         others = [asyncio.create_task(group.run(partial(answer, number))) for number in range(GROUP_MAX + 6)]
@@ -87,7 +91,7 @@ async def test_a_failed_commit_is_everybodys_and_the_next_one_works() -> None:
     engine.trouble = LookupError("no disk")
     engine.go_on.set()
     with ThreadPoolExecutor(1) as executor:
-        group = GroupCommit(engine.commit, executor)
+        group = GroupCommit(lambda works: in_thread(executor, engine, works))
         outcomes = await asyncio.gather(*(group.run(lambda _: 1) for _ in range(3)), return_exceptions=True)
         assert [str(outcome) for outcome in outcomes] == ["no disk"] * 3
         engine.trouble = None
@@ -107,22 +111,9 @@ async def test_an_exception_that_no_future_takes_leaves_nobody_waiting(sqlite: S
 async def test_many_writers_make_few_commits(sqlite: SqliteLedger) -> None:
     commits: list[object] = []
     event.listen(sqlite._writing_engine, "commit", commits.append)
-    began, go_on = threading.Event(), threading.Event()
-
-    def first(tx: Transaction) -> None:
-        began.set()
-        assert go_on.wait(10)
-
-    waiting: list[asyncio.Task[Any]] = [asyncio.create_task(sqlite.write(first))]
-    assert await asyncio.to_thread(began.wait, 10)
-    for number in range(200):
-        waiting.append(asyncio.create_task(sqlite.write(partial(registry, slug=f"r{number}"))))
-    await asyncio.sleep(0)
-    assert await slugs(sqlite) == []
-    go_on.set()
-    await asyncio.gather(*waiting)
-    assert len(commits) == 1 + 4
-    assert len(await slugs(sqlite)) == 200
+    await asyncio.gather(*(sqlite.write(partial(registry, slug=f"r{number}")) for number in range(3 * GROUP_MAX)))
+    assert len(commits) == 3
+    assert len(await slugs(sqlite)) == 3 * GROUP_MAX
 
 
 def _add(tx: Transaction, slug: str) -> None:

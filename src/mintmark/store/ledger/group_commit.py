@@ -7,8 +7,7 @@ the next one. Leaves opening the transaction to the ledger.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -29,14 +28,13 @@ class Outcome:
 
 
 class GroupCommit:
-    """Runs `commit(works)` in an executor for everything that is pending, one group at a time.
+    """Awaits `commit(works)` for everything that is pending, one group at a time.
 
     `commit` returns one outcome for each work, in order, after the commit; or raises, and everybody gets the error.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Work]], Sequence[Outcome]], executor: Executor) -> None:
+    def __init__(self, commit: Callable[[Sequence[Work]], Awaitable[Sequence[Outcome]]]) -> None:
         self._commit = commit
-        self._executor = executor
         self._pending: list[tuple[Work, asyncio.Future[Any]]] = []
         self._drain: asyncio.Task[None] | None = None
 
@@ -55,12 +53,11 @@ class GroupCommit:
             await asyncio.shield(self._drain)
 
     async def _drain_pending(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._pending:
             group, self._pending = self._pending[:GROUP_MAX], self._pending[GROUP_MAX:]
             works = [work for work, _ in group]
             try:
-                outcomes = await loop.run_in_executor(self._executor, self._commit, works)
+                outcomes = await self._commit(works)
             except BaseException as error:  # noqa: BLE001 - handed to every waiting caller
                 outcomes = [Outcome(error=error) for _ in group]
             for (_, future), outcome in zip(group, outcomes, strict=True):
