@@ -39,8 +39,8 @@ def test_registries_for_machines(shell: Shell) -> None:
         "host": "acme.example",
         "audience": "mintmark_localhost_acme",
         "gitlab-variable": gitlab_variable("mintmark_localhost_acme"),
-        "index-url": f"{BASE_URL}/acme/simple/",
-        "upload-url": f"{BASE_URL}/acme/legacy/",
+        "index-url": f"{BASE_URL.replace('localhost', 'acme.example')}/simple/",
+        "upload-url": f"{BASE_URL.replace('localhost', 'acme.example')}/legacy/",
     }
     assert shell.ok("registry", "list", "--json").json == [created]
     assert shell.ok("registry", "show", "acme", "--json").json == created
@@ -78,8 +78,8 @@ def test_registries_that_cannot_be(shell: Shell, arguments: list[str], message: 
 
 
 def test_removing_a_registry(acme: Shell) -> None:
-    assert acme.ok("registry", "remove", "acme").out == "Removed the registry acme.\n"
-    done = acme("registry", "remove", "acme")
+    assert acme.ok("registry", "remove", "acme", "--yes").out == "Removed the registry acme.\n"
+    done = acme("registry", "remove", "acme", "--yes")
     assert done.code == 2
     assert "no registry 'acme'" in done.err
 

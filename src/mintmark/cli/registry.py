@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import click
 
 from mintmark.cli.session import as_json, host_of, print_json, print_table, settings_of, with_index
@@ -9,6 +11,7 @@ from mintmark.core.names import gitlab_variable
 from mintmark.core.records import OPERATOR, Registry
 from mintmark.core.trust import parse_registry
 from mintmark.service.trust import find_registry
+from mintmark.settings import Settings
 
 
 @click.group()
@@ -33,10 +36,10 @@ def create(
     parsed = parse_registry(name, wanted, host_of(settings_of(ctx)))
     created = with_index(ctx, lambda index: index.trust.add_registry(parsed, OPERATOR))
     if as_json:
-        print_json(facts(created, settings_of(ctx).base_url))
+        print_json(facts(created, settings_of(ctx)))
         return
     click.echo(f"Created the {'private' if created.private else 'public'} registry {created.slug}.\n")
-    _explain(created, settings_of(ctx).base_url)
+    _explain(created, settings_of(ctx))
     click.echo(f"\nNext: mintmark issuer add {created.slug} NAME --provider PROVIDER --url ISSUER --projects '*'")
 
 
@@ -45,10 +48,10 @@ def create(
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
     """List the registries."""
-    base = settings_of(ctx).base_url
+    settings = settings_of(ctx)
     found = with_index(ctx, lambda index: index.trust.overview())
     if as_json:
-        print_json([facts(each, base) for each, _, _ in found])
+        print_json([facts(each, settings) for each, _, _ in found])
         return
     print_table(
         ("NAME", "READING", "AUDIENCE", "ISSUERS", "PUBLISHERS"),
@@ -64,24 +67,31 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show a registry's URLs and what a CI file needs."""
     found = with_index(ctx, lambda index: index.ledger.read(lambda tx: find_registry(tx, name)))
-    base = settings_of(ctx).base_url
+    settings = settings_of(ctx)
     if as_json:
-        print_json(facts(found, base))
+        print_json(facts(found, settings))
         return
-    _explain(found, base)
+    _explain(found, settings)
 
 
 @registry.command(epilog="\b\nExample:\n  mintmark registry remove acme")
 @click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def remove(ctx: click.Context, name: str) -> None:
-    """Remove a registry that holds no projects."""
+def remove(ctx: click.Context, name: str, yes: bool) -> None:
+    """Remove a registry that holds no projects, with its issuers, publishers and API tokens."""
+    if not yes:
+        click.confirm(f"Remove {name} with its issuers, publishers and API tokens?", abort=True)
     with_index(ctx, lambda index: index.trust.remove_registry(name, OPERATOR))
     click.echo(f"Removed the registry {name}.")
 
 
-def facts(found: Registry, base: str) -> dict[str, object]:
-    """A registry for machines."""
+def facts(found: Registry, settings: Settings) -> dict[str, object]:
+    """A registry for machines. With a host name of its own, its URLs are there."""
+    base = f"{settings.base_url}/{found.slug}"
+    if found.host:
+        shared = urlsplit(settings.base_url)
+        base = f"{shared.scheme}://{found.host}{f':{shared.port}' if shared.port else ''}"
     return {
         "name": found.slug,
         "title": found.title,
@@ -90,8 +100,8 @@ def facts(found: Registry, base: str) -> dict[str, object]:
         "host": found.host,
         "audience": found.audience,
         "gitlab-variable": gitlab_variable(found.audience),
-        "index-url": f"{base}/{found.slug}/simple/",
-        "upload-url": f"{base}/{found.slug}/legacy/",
+        "index-url": f"{base}/simple/",
+        "upload-url": f"{base}/legacy/",
     }
 
 
@@ -99,11 +109,23 @@ def _reading(found: Registry) -> str:
     return ("private" if found.private else "public") if found.enabled else "disabled"
 
 
-def _explain(found: Registry, base: str) -> None:
-    shown = facts(found, base)
+def _explain(found: Registry, settings: Settings) -> None:
+    shown = facts(found, settings)
     click.echo(f"  install from   {shown['index-url']}")
     click.echo(f"  upload to      {shown['upload-url']}")
     click.echo(f"  audience       {found.audience}\n")
-    click.echo("A GitLab job that publishes with mintmark's or any PEP 807 client needs:\n")
-    click.echo(f"  id_tokens:\n    {shown['gitlab-variable']}:\n      aud: {found.audience}\n")
-    click.echo("uv, pdm and maturin ask the host as a whole. For them the block is in `mintmark issuer guide`.")
+    if not found.host:
+        # What people need first: today's clients look at the host only, whatever the path.
+        click.echo("A GitLab job with uv, pdm or maturin, which ask the host as a whole, needs:\n")
+        _id_tokens(settings.host_audience)
+    click.echo(
+        "A client that asks for this registry (PEP 807, or curl) needs:\n"
+        if not found.host
+        else "A GitLab job needs:\n"
+    )
+    _id_tokens(found.audience)
+    click.echo("GitHub and others: `mintmark issuer guide`.")
+
+
+def _id_tokens(audience: str) -> None:
+    click.echo(f"  id_tokens:\n    {gitlab_variable(audience)}:\n      aud: {audience}\n")
