@@ -20,7 +20,9 @@ from support.dists import wheel
 
 pytestmark = pytest.mark.real
 
-CONFIG = """
+# What the documentation tells operators to write, around which is only what a test needs.
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "deploy.md"
+AROUND = """
 daemon off;
 pid {directory}/nginx.pid;
 error_log {directory}/nginx.log;
@@ -33,23 +35,28 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
-    upstream mintmark {{ server 127.0.0.1:{port}; keepalive 8; }}
-    server {{
-        listen 127.0.0.1:{public_port} ssl;
-        ssl_certificate {certificate};
-        ssl_certificate_key {key};
-        client_max_body_size 2g;
-        location / {{
-            proxy_pass http://mintmark;
-            proxy_http_version 1.1;
-            proxy_request_buffering off;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        }}
-    }}
+    {documented}
 }}
 """
+
+
+def configuration_for(server: Server) -> str:
+    """The documented configuration with this test's ports and certificate."""
+    text = (
+        DOCUMENTED.read_text(encoding="utf-8").partition("<!-- nginx:begin -->")[2].partition("<!-- nginx:end -->")[0]
+    )
+    documented = text.strip().removeprefix("```nginx").removesuffix("```")
+    certificate, key = server.authority.issue(("localhost", "127.0.0.1"))
+    for before, after in (
+        ("127.0.0.1:8080", f"127.0.0.1:{server.port}"),
+        ("listen 443", f"listen 127.0.0.1:{server.public_port}"),
+        ("pkgs.example.com", "localhost"),
+        ("/etc/mintmark/tls/fullchain.pem", str(certificate)),
+        ("/etc/mintmark/tls/key.pem", str(key)),
+    ):
+        assert before in documented
+        documented = documented.replace(before, after)
+    return AROUND.format(directory=server.directory, documented=documented)
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +64,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     nginx = need("nginx")["nginx"]
     directory = tmp_path_factory.mktemp("nginx")
     with running_server(directory, proxied=True) as started:
-        certificate, key = started.authority.issue(("localhost", "127.0.0.1"))
         configuration = directory / "nginx.conf"
-        configuration.write_text(
-            CONFIG.format(
-                directory=directory,
-                port=started.port,
-                public_port=started.public_port,
-                certificate=certificate,
-                key=key,
-            )
-        )
+        configuration.write_text(configuration_for(started))
         front = subprocess.Popen(
             [nginx, "-c", str(configuration), "-p", str(directory), "-e", str(directory / "nginx.log")]
         )
