@@ -94,11 +94,7 @@ class Gate:
                 "not-allowed", f"The API token {credential.name!r} does not allow uploads to {registry.slug}."
             )
         elif registry.trusted_publishing_only:
-            raise Rejected(
-                "not-allowed",
-                f"The registry {registry.slug} takes uploads from trusted publishers only, not with API tokens.",
-                hint="Publish from CI with an identity token.",
-            )
+            raise _publishers_only(registry)
         return Uploader(credential)
 
     async def _present(self, authorization: str | None, address: str, refusal: str) -> tuple[Credential, str]:
@@ -157,6 +153,14 @@ def _may_read(tx: Transaction, credential: Credential, registry: Registry, proje
     return bool(project) and bool(tx.publishers.live(registry.id, project, credential.publishers))
 
 
+def _publishers_only(registry: Registry) -> Rejected:
+    return Rejected(
+        "not-allowed",
+        f"The registry {registry.slug} takes uploads from trusted publishers only, not with API tokens.",
+        hint="Publish from CI with an identity token.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Permission for one file, found inside the transaction that will commit it."""
@@ -174,6 +178,8 @@ def grant_upload(
     home = tx.registries.find(registry.slug)
     if home is None or not home.enabled:
         raise Rejected("not-found", "There is no such registry here.")
+    if uploader.credential.kind != credentials.MINTED and home.trusted_publishing_only:
+        raise _publishers_only(home)
     credential = tx.credentials.find(uploader.credential.digest)
     problem = "is unknown" if credential is None else ended(credential, now)
     if credential is None or problem:
