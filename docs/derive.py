@@ -1,9 +1,9 @@
 """Writes the parts of the documentation that the code already knows.
 
 Owns the blocks between `<!-- derived:begin NAME -->` and `<!-- derived:end -->` in the Markdown files of this folder:
-settings, error codes, keys of the trust file, providers, commands, routes, invariants. Leaves all other prose to
-people. Run it to write them anew (`make docs`); with `--check` it changes nothing, and fails with the difference when a
-block is stale.
+settings, error codes, keys of the trust file, providers, commands, routes, invariants, figures. Leaves all other prose
+to people. Run it to write them anew (`make docs`); with `--check` it changes nothing, and fails with the difference
+when a block is stale.
 """  # noqa: INP001 - a script beside its pages, not a package
 
 from __future__ import annotations
@@ -286,6 +286,35 @@ def invariants() -> str:
     return "\n".join(lines)
 
 
+def figures() -> str:
+    """The tables of the run of `make bench` that is kept in `figures.json`."""
+    run_of = msgspec.json.decode((DOCS / "figures.json").read_bytes())
+    machine = run_of["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    hardware = f"{machine['cores']} cores ({machine['processor']}), {machine['memory_gib']} GiB"
+    system = f"kernel {machine['kernel']}, {machine['file_system'].split()[0]}, Python {machine['python']}"
+    rounds = f"Medians of {run_of['rounds']} interleaved rounds of {run_of['seconds']} s."
+    parts = [f"{hardware}, {system}, SQLite {machine['sqlite']}, {packages}. {rounds}"]
+    for name, bench in run_of["benches"].items():
+        rows = [
+            (
+                row["measure"],
+                _figure(row["median"], row["unit"]),
+                f"{_figure(row['min'], '')} to {_figure(row['max'], '')}",
+                row["target"] or "",
+                row["verdict"] or "",
+            )
+            for row in bench["rows"]
+        ]
+        parts += [f"## {name}", _table(("measure", "median", "spread", "target", "verdict"), rows)]
+    return "\n\n".join(parts)
+
+
+def _figure(value: float, unit: str) -> str:
+    number = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+    return f"{number} {unit}".strip()
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "errors": error_codes,
@@ -298,6 +327,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cli": cli,
     "routes": routes,
     "invariants": invariants,
+    "figures": figures,
 }
 
 

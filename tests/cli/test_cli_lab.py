@@ -14,7 +14,8 @@ import pytest
 
 from mintmark.core import jwt
 from support.command import Shell
-from support.server import Server, developing, free_pair, listens
+from support.ports import free_port
+from support.server import Server, developing, listens
 
 PRINT = "import os, sys; print('\\n'.join(f'{k}={v}' for k, v in os.environ.items())); sys.exit(7)"
 
@@ -22,7 +23,7 @@ PRINT = "import os, sys; print('\\n'.join(f'{k}={v}' for k, v in os.environ.item
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One development index for the tests of this file; it must stop cleanly after all of them."""
-    for server in developing(tmp_path_factory.mktemp("dev"), free_pair()):
+    for server in developing(tmp_path_factory.mktemp("dev"), free_port()):
         yield server
         code, rest = server.stop()
         assert (code, "Traceback" in rest) == (0, False), rest
@@ -181,7 +182,7 @@ def test_without_a_development_index(shell: Shell) -> None:
 
 def test_beside_one_that_was_stopped(shell: Shell, dev: Server) -> None:
     mark = json.loads((dev.folder / "dev" / "lab.json").read_text())
-    shell.write("lab.json", json.dumps({**mark, "control_url": f"https://localhost:{free_pair()}"}))
+    shell.write("lab.json", json.dumps({**mark, "control_url": f"https://localhost:{free_port()}"}))
     done = shell("lab", "token", "--ci", "gitlab")
     assert (done.code, done.out) == (78, "")
     assert "Nothing answers at" in done.err

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.command import Shell
-from support.server import developing, free_pair, listens, mintmark, serving
+from support.ports import free_port
+from support.server import developing, listens, mintmark, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def test_a_development_index_is_not_served_for_real(shell: Shell) -> None:
 
 def test_the_folder_of_a_real_index_is_left_alone(shell: Shell) -> None:
     before = shell.config.read_bytes()
-    done = shell("serve", "--dev", "--dir", str(shell.folder), "--port", str(free_pair()))
+    done = shell("serve", "--dev", "--dir", str(shell.folder), "--port", str(free_port()))
     assert done.code == 78
     assert "--dir" in done.err
     assert shell.config.read_bytes() == before
@@ -82,14 +83,14 @@ def test_the_folder_of_a_real_index_is_left_alone(shell: Shell) -> None:
 
 
 def test_a_folder_that_cannot_be_made(shell: Shell) -> None:
-    done = shell("serve", "--dev", "--dir", str(shell.folder / "no" / "such"), "--port", str(free_pair()))
+    done = shell("serve", "--dev", "--dir", str(shell.folder / "no" / "such"), "--port", str(free_port()))
     assert done.code == 78
     assert "No such file or directory" in done.err
 
 
 @pytest.mark.parametrize(("taken", "setting"), [(0, "listen"), (1, "port")])
 def test_a_port_in_use_is_a_sentence(tmp_path: Path, taken: int, setting: str) -> None:
-    port = free_pair()
+    port = free_port()
     with socket.socket() as other:
         other.bind(("127.0.0.1", port + taken))
         other.listen()
@@ -103,7 +104,7 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path, taken: int, setting: str) -
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_real_index_serves_until_it_is_told_to_stop(tmp_path: Path, number: int) -> None:
-    port = free_pair()
+    port = free_port()
     text = f'data_dir = "data"\nbase_url = "http://localhost:{port}"\nlisten = "127.0.0.1:{port}"\n'
     (tmp_path / "mintmark.toml").write_text(text)
     with serving(tmp_path, "serve", port=port, ready="Mintmark serves") as server:
@@ -116,7 +117,7 @@ def test_a_real_index_serves_until_it_is_told_to_stop(tmp_path: Path, number: in
 
 
 def test_several_processes_share_a_port_when_asked(tmp_path: Path) -> None:
-    port = free_pair()
+    port = free_port()
     text = f'data_dir = "data"\nbase_url = "http://localhost:{port}"\nlisten = "127.0.0.1:{port}"\n'
     (tmp_path / "mintmark.toml").write_text(text)
     with (
@@ -137,7 +138,7 @@ def issuers(server: Server) -> Iterator[str]:
 
 def test_a_development_index_moves_to_another_port_with_its_publishers(tmp_path: Path) -> None:
     """The simulated providers move along; a token of theirs must not come from an unknown issuer."""
-    first = free_pair()
+    first = free_port()
     with start_dev(tmp_path, first) as server:
         added = server.run(
             *("publisher", "add", "demo", "hello", "--issuer", "gitlab"),
@@ -146,7 +147,7 @@ def test_a_development_index_moves_to_another_port_with_its_publishers(tmp_path:
         assert added.returncode == 0, added.stderr
         assert all(f":{first + 1}/" in url for url in issuers(server))
         assert server.stop()[0] == 0
-    second = free_pair()
+    second = free_port()
     assert second != first
     with start_dev(tmp_path, second) as server:
         assert all(f":{second + 1}/" in url for url in issuers(server))

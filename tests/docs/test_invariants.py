@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from e2e.dev_index import Dev, _two_ports
+from e2e.dev_index import Dev
 from mintmark.core.errors import Misconfigured
 from mintmark.core.jwks import ALGORITHMS, parse_key_set
 from mintmark.core.jwt import LEEWAY_SECONDS, TokenRules, VerifiedClaims, read, verify
 from mintmark.core.match import Match
 from mintmark.settings import load
 from support.dists import wheel
+from support.ports import free_port
 from support.world import SELF_HOSTED, World
 
 
@@ -87,7 +88,7 @@ def test_unsafe_settings_stop_the_start(changed: Mapping[str, str], setting: str
 
 def test_the_mark_comes_before_the_trust(tmp_path: Path) -> None:
     """Where the mark cannot be written, a development index trusts nobody."""
-    port = _two_ports()
+    port = free_port()
     mark = tmp_path / "mintmark-dev" / "lab.json"
     (mark / "in the way").mkdir(parents=True)
     mark.parent.chmod(0o700)

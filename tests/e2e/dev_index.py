@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mintmark.lab.home import find
 from mintmark.lab.job import job_environment
-from support.world import free_port
+from support.ports import free_port
 
 BIN = Path(sys.executable).parent
 START_SECONDS = 30.0
@@ -115,7 +115,7 @@ class Dev:
 @contextmanager
 def running_dev(directory: Path) -> Iterator[Dev]:
     """Start `mintmark serve --dev` and stop it afterwards."""
-    port = _two_ports()
+    port = free_port()
     dev = Dev(directory, port)
     with (directory / "serve.log").open("wb") as log:
         server = subprocess.Popen(
@@ -144,11 +144,3 @@ def _ready(dev: Dev) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _two_ports() -> int:
-    for _ in range(50):
-        port = free_port()
-        if port < 65000:
-            return port
-    raise AssertionError("no free port")

@@ -23,7 +23,7 @@ from mintmark.core.providers.gitlab import GITLAB
 from mintmark.lab.authority import Authority
 from mintmark.lab.identity import claims_for
 from mintmark.lab.signer import Signer
-from support.world import free_port
+from support.ports import free_port
 
 ISSUER = "https://gitlab.example.com"
 IDENTITY = {"project-path": "team/project", "workflow": ".gitlab-ci.yml"}

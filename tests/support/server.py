@@ -20,19 +20,6 @@ STOP_SECONDS = 60
 TIMEOUT_SECONDS = 60
 
 
-def free_pair() -> int:
-    """A port that was free a moment ago, like the one behind it."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
-
-
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

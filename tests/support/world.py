@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import random
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from mintmark.service.steps import Reached, ignore
 from mintmark.settings import Settings
 from mintmark.web.server import listening
 from support.clock import FrozenClock, SeededEntropy
+from support.ports import free_port
 
 GITHUB = "https://token.actions.githubusercontent.com"
 GITLAB = "https://gitlab.com"
@@ -210,13 +210,6 @@ def upload_form(file: tuple[str, bytes], **fields: Any) -> aiohttp.FormData:
 
 def _name_of(url: str) -> str:
     return {GITHUB: "github", GITLAB: "gitlab-com", SELF_HOSTED: "gitlab"}[url]
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -184,6 +184,13 @@ def grant_upload(
     problem = "is unknown" if credential is None else ended(credential, now)
     if credential is None or problem:
         raise Rejected("credential-refused", f"The credential {problem}.")
+    return grant_project(tx, credential, registry, name, version)
+
+
+def grant_project(
+    tx: Transaction, credential: Credential, registry: Registry, name: ProjectName, version: str | None
+) -> Grant:
+    """Whether a live credential covers this project and version. Raises `Rejected`."""
     project = tx.projects.find(registry.id, name)
     if project is not None and project.status not in {"active", "deprecated"}:
         raise Rejected("not-allowed", f"The project {name} is {project.status} and takes no uploads.")

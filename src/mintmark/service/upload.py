@@ -24,7 +24,7 @@ from mintmark.core.dist.metadata import CoreMetadata, parse_metadata
 from mintmark.core.errors import Rejected
 from mintmark.core.names import ProjectName, parse_project
 from mintmark.core.records import Event, File, Registry
-from mintmark.service.gate import Grant, Uploader, grant_upload
+from mintmark.service.gate import Uploader, grant_project, grant_upload
 from mintmark.service.ports import Blobs, Clock, Ledger, Spool, Transaction
 from mintmark.service.renderer import Renderer
 from mintmark.service.steps import Reached, Step
@@ -171,7 +171,7 @@ class Upload:
         now = int(self._clock.now())
         record = _Record(registry, uploader, form, file, digests, now)
         # Before the archive is read and anything is kept; what counts is the same question inside the commit.
-        await self._ledger.glance(record.judge)
+        await self._ledger.glance(record.foresee)
         await asyncio.get_running_loop().run_in_executor(self._executor, self._examine, form, incoming, record)
 
         def work(tx: Transaction) -> Accepted:
@@ -240,29 +240,20 @@ class _Record:
         digest = hashlib.sha256(raw).hexdigest() if self.facts.kind == "wheel" else None
         self._file = replace(self._file, metadata_sha256=digest, requires_python=metadata.requires_python)
 
-    def judge(self, tx: Transaction) -> tuple[Grant, Accepted | None]:
-        """Permission as it is at this moment, and what is there already. Raises `Rejected`."""
-        name, now = self._name, self._file.uploaded_at
-        grant = grant_upload(tx, self._uploader, self._registry, name, self._file.version, now)
+    def foresee(self, tx: Transaction) -> None:
+        """Raise `Rejected` for what `run` would refuse, by the credential as it was a moment ago."""
+        credential = self._uploader.credential
+        grant_project(tx, credential, self._registry, self._name, self._file.version)
         existing = tx.files.find(self._registry.id, self._file.filename)
         if existing is not None:
-            return grant, self._repeat(existing)
-        if self._uploader.credential.single_use:
-            current = tx.credentials.find(self._uploader.credential.digest)
-            # The same bytes under another name are another file.
-            if current is None or current.spent_on is not None:
-                raise Rejected("credential-refused", "The credential was for a single file.")
-        return grant, None
+            self._repeat(existing)
+        elif credential.single_use and credential.spent_on is not None:
+            raise _spent()
 
     def run(self, tx: Transaction) -> Accepted:
+        """Judge and record. Raises `Rejected`; then nothing of it is kept."""
         name, now = self._name, self._file.uploaded_at
-        grant, repeated = self.judge(tx)
-        if repeated is not None:
-            return repeated
-        credential = self._uploader.credential
-        # Invariant: a single-use credential is consumed by the commit of its first accepted file, by nothing else.
-        if credential.single_use and not tx.credentials.spend(credential.id, self._file.sha256):
-            raise Rejected("credential-refused", "The credential was for a single file.")
+        grant = grant_upload(tx, self._uploader, self._registry, name, self._file.version, now)
         project = tx.projects.find(self._registry.id, name)
         if project is None:
             display_name = self._form.text("name") or name
@@ -273,7 +264,10 @@ class _Record:
             publisher_id=grant.publisher.id if grant.publisher else None,
         )
         if file is None:
-            raise Rejected("file-exists", f"File already exists ({self._file.filename}).")
+            existing = tx.files.find(self._registry.id, self._file.filename)
+            assert existing is not None
+            return self._repeat(existing)
+        self._spend(tx)
         if tx.projects.mark_changed(project.id) == 1:
             tx.projects.mark_list_changed(self._registry.id)
         tx.audit.record(
@@ -292,6 +286,20 @@ class _Record:
         )
         return Accepted(file, new=True)
 
+    def _spend(self, tx: Transaction) -> None:
+        # Invariant: a single-use credential is consumed by the commit of its first accepted file, by nothing else.
+        credential = self._uploader.credential
+        if not credential.single_use:
+            return
+        current = tx.credentials.find(credential.digest)
+        # The same bytes under another name are another file.
+        if (
+            current is None
+            or current.spent_on is not None
+            or not tx.credentials.spend(credential.id, self._file.sha256)
+        ):
+            raise _spent()
+
     def _repeat(self, existing: File) -> Accepted:
         """The name is taken: the same bytes again are a retry, other bytes are refused."""
         if existing.state == "deleted":
@@ -307,6 +315,10 @@ class _Record:
                 hint="Published files never change: publish a new version.",
             )
         return Accepted(existing, new=False)
+
+
+def _spent() -> Rejected:
+    return Rejected("credential-refused", "The credential was for a single file.")
 
 
 def parse_form_name(form: Form) -> ProjectName:

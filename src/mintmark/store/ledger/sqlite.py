@@ -203,7 +203,8 @@ class SqliteLedger:
         """One transaction. What may wait (for another process's lock, for the disk) waits in the writer's thread; the
         statements, microseconds each, run on the event loop's, where no other Python thread is in their way.
         """
-        transaction, sql = await self._in_writer(self._begin)
+        begun = self._begin_now()
+        transaction, sql = begun if begun is not None else await self._in_writer(self._begin)
         try:
             outcomes = [run(work, sql) for work in works]
         except BaseException:
@@ -214,6 +215,21 @@ class SqliteLedger:
 
     async def _in_writer(self, action: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._write_thread, action)
+
+    def _begin_now(self) -> tuple[RootTransaction, SqlTransaction] | None:
+        """Begin if no other process is writing at this moment, as is nearly always the case."""
+        if self._writer is None:
+            return None
+        driver = _driver(self._writer)
+        driver.execute("PRAGMA busy_timeout = 0")
+        try:
+            return self._writer.begin(), SqlTransaction(_session(self._writer))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY":
+                raise
+            return None
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
 
     def _begin(self) -> tuple[RootTransaction, SqlTransaction]:
         if self._writer is None:
