@@ -18,6 +18,7 @@ from sqlalchemy import event
 
 from mintmark.core.errors import Rejected, Unavailable
 from mintmark.service.ports import Transaction
+from mintmark.store.ledger import sqlite as sqlite_ledger
 from mintmark.store.ledger.group_commit import GROUP_MAX, GroupCommit, Outcome, Work
 from mintmark.store.ledger.nouns import SqlTransaction
 from mintmark.store.ledger.session import Statement
@@ -229,8 +230,27 @@ async def test_a_ledger_that_cannot_be_opened_is_unavailable_until_it_can(tmp_pa
         await ledger.close()
 
 
-async def test_a_writer_elsewhere_that_does_not_end_is_unavailable(tmp_path: Path, sqlite: SqliteLedger) -> None:
-    await sqlite.write(lambda tx: pragma(tx, "busy_timeout = 1"))
+async def test_a_writer_elsewhere_holds_up_writers_but_not_the_loop(tmp_path: Path, sqlite: SqliteLedger) -> None:
+    await sqlite.write(registry)
+    other = sqlite3.connect(tmp_path / "mintmark.db", isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(sqlite.write(lambda tx: _add(tx, "later")))
+        # The loop turns, and readers are served, while the writer waits.
+        for _ in range(20):
+            assert await slugs(sqlite) == ["acme"]
+        assert not writing.done()
+        other.execute("ROLLBACK")
+        await writing
+        assert await slugs(sqlite) == ["acme", "later"]
+    finally:
+        other.close()
+
+
+async def test_a_writer_elsewhere_that_does_not_end_is_unavailable(
+    tmp_path: Path, sqlite: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_ledger, "BUSY_TIMEOUT_MILLISECONDS", 1)
     other = sqlite3.connect(tmp_path / "mintmark.db", isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -13,9 +14,10 @@ from mintmark.cli.session import parse_assignments, settings_of
 from mintmark.core.errors import Misconfigured, Rejected
 from mintmark.core.providers import BY_SLUG, PROVIDERS
 from mintmark.lab.home import find
-from mintmark.lab.job import LabRefused, LabUnreachable, job_environment
+from mintmark.lab.job import LabRefused, LabUnreachable, job_environment, job_token
 from mintmark.settings import Settings
 
+T = TypeVar("T")
 # Of whatever CI system this really runs in: the command must see the simulated one only.
 _REAL_CI = (
     "GITHUB_ACTIONS",
@@ -68,7 +70,7 @@ def run(
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND with a fresh identity token of a simulated CI job, and its exit code."""
-    variables = _job(settings_of(ctx), ci, fields, claims, ref, audience)
+    variables = _ask(job_environment, settings_of(ctx), ci, fields, claims, ref, audience)
     environment = {name: value for name, value in os.environ.items() if name not in _REAL_CI} | variables
     # uv and pip must reach the index and the providers directly (some read one spelling first, some the other), and
     # trust the lab's CA.
@@ -101,25 +103,7 @@ def token(
     ctx: click.Context, ci: str, fields: tuple[str, ...], claims: tuple[str, ...], ref: str, audience: str | None
 ) -> None:
     """Print a fresh identity token, for the manual way with curl. Nothing but the lab trusts it."""
-    from mintmark.lab.job import job_token
-
-    settings = settings_of(ctx)
-    at = find(Path(settings.data_dir))
-    try:
-        click.echo(
-            job_token(
-                at.control_url,
-                at.secret,
-                at.ca_path,
-                ci,
-                _config(ci, fields),
-                audience or settings.host_audience,
-                parse_assignments(claims),
-                ref,
-            )
-        )
-    except (LabRefused, LabUnreachable) as error:
-        raise _told(error) from None
+    click.echo(_ask(job_token, settings_of(ctx), ci, fields, claims, ref, audience))
 
 
 def _config(ci: str, fields: tuple[str, ...]) -> dict[str, str]:
@@ -128,12 +112,19 @@ def _config(ci: str, fields: tuple[str, ...]) -> dict[str, str]:
     return defaults | parse_assignments(fields)
 
 
-def _job(
-    settings: Settings, ci: str, fields: tuple[str, ...], claims: tuple[str, ...], ref: str, audience: str | None
-) -> dict[str, str]:
+def _ask(
+    question: Callable[..., T],
+    settings: Settings,
+    ci: str,
+    fields: tuple[str, ...],
+    claims: tuple[str, ...],
+    ref: str,
+    audience: str | None,
+) -> T:
+    """Ask the running lab for a job's environment or token."""
     at = find(Path(settings.data_dir))
     try:
-        return job_environment(
+        return question(
             at.control_url,
             at.secret,
             at.ca_path,

@@ -51,7 +51,7 @@ def job_environment(
 
     `control_url` is the lab's base URL. The values hold secrets of the job: never print them.
     """
-    order = {"issuer": ci, "config": dict(config), "claims": dict(claims or {}), "audience": audience, "ref": ref}
+    order = _order(ci, config, audience, claims, ref)
     variables = _post(f"{control_url.rstrip('/')}/-/lab/job", secret, ca_path, order).get("variables")
     if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
         raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
@@ -73,11 +73,17 @@ def job_token(
     ref: str = PROTECTED_REF,
 ) -> str:
     """A fresh identity token of such a job, by itself."""
-    order = {"issuer": ci, "config": dict(config), "claims": dict(claims or {}), "audience": audience, "ref": ref}
+    order = _order(ci, config, audience, claims, ref)
     token = _post(f"{control_url.rstrip('/')}/-/lab/token", secret, ca_path, order).get("token")
     if not isinstance(token, str):
         raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
     return token
+
+
+def _order(
+    ci: str, config: Mapping[str, str], audience: str, claims: Mapping[str, object] | None, ref: str
+) -> dict[str, object]:
+    return {"issuer": ci, "config": dict(config), "claims": dict(claims or {}), "audience": audience, "ref": ref}
 
 
 def _post(url: str, secret: str, ca_path: Path | None, order: Mapping[str, object]) -> dict[str, Any]:

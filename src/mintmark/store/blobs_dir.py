@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import os
 import secrets
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
@@ -119,20 +120,18 @@ class DirectoryBlobs:
 
     def _sweep(self) -> None:
         """Remove what a crash left of files on their way in, if no other process has any; then say that we may."""
-        self._lock = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, lock)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Others are at work; whoever next starts alone sweeps.
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
+            fcntl.flock(lock, fcntl.LOCK_SH)
             return
         for path in self._incoming.iterdir():
             path.unlink()
-        # Held as long as the process lives.
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
-
-    def __del__(self) -> None:
-        os.close(self._lock)
+        # Held as long as this object lives.
+        fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def _is_digest(text: str) -> bool:

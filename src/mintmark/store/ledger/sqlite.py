@@ -1,8 +1,9 @@
 """The ledger on SQLite: one file in the data directory, no other service.
 
 Owns connections, transactions and durability (WAL, `synchronous=FULL`). Leaves statements to the nouns and the
-schema to `migrate`. One connection writes, in a thread of its own; a few read; one on the event loop's thread serves
-glances, whose look-ups take microseconds and never wait for a writer in WAL mode.
+schema to `migrate`. One connection writes: its statements run on the event loop's thread, its waiting in a thread of
+its own. A few read, in threads; one more on the event loop's thread serves glances, whose look-ups take microseconds
+and never wait for a writer in WAL mode.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ class SqliteLedger:
         self._writing_engine.dispose()
         self._reading_engine.dispose()
 
-    # -- in the threads ---------------------------------------------------------------------------------------------
+    # -- transactions -----------------------------------------------------------------------------------------------
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
         try:
@@ -225,7 +226,8 @@ class SqliteLedger:
         try:
             return self._writer.begin(), SqlTransaction(_session(self._writer))
         except DBAPIError as error:
-            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY":
+            # Its variants as well, such as another process that recovers the journal after a crash.
+            if not getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
                 raise
             return None
         finally:
