@@ -23,7 +23,7 @@ import msgspec
 from aiohttp.web import RouteDef
 
 from mintmark.cli.main import COMMANDS, main
-from mintmark.core import trust
+from mintmark.core import trust_keys as trust
 from mintmark.core.codes import CODES
 from mintmark.core.jwt import LEEWAY_SECONDS
 from mintmark.core.names import derive_audience, gitlab_variable

@@ -13,12 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mintmark.core.errors import Rejected
+from mintmark.core.policy import Policy
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import Constraints, Issuer, Registry
 from mintmark.core.trust import (
-    ISSUER_KEYS,
-    PUBLISHER_KEYS,
-    REGISTRY_KEYS,
     Host,
     WantedRegistry,
     parse_issuer,
@@ -26,6 +24,7 @@ from mintmark.core.trust import (
     parse_trust,
 )
 from mintmark.core.trust_files import FILE_MAX_CHARACTERS, LAB_ORGANIZATION
+from mintmark.core.trust_keys import ISSUER_KEYS, PUBLISHER_KEYS, REGISTRY_KEYS
 from mintmark.core.trust_warnings import warnings_for
 from mintmark.lab import authority
 from mintmark.lab.authority import Authority
@@ -74,6 +73,7 @@ def test_a_complete_file() -> None:
         publishers_read=True,
         host_mint=False,
         credential_lifetime_seconds=3600,
+        policy=Policy(("acme-*", "widget"), "pypi", "warn", True, 100 << 20, 10 << 30, 500, 100),
     )
     gitlab, github = acme.issuers
     assert gitlab == Issuer(

@@ -18,7 +18,7 @@ from aiohttp.web import RouteDef
 import mintmark.web
 from mintmark.assemble import Index
 from mintmark.cli.main import COMMANDS, main
-from mintmark.core import trust
+from mintmark.core import trust, trust_keys
 from mintmark.core.codes import CODES
 from mintmark.core.providers import PROVIDERS
 from mintmark.core.records import OPERATOR
@@ -160,7 +160,7 @@ def test_every_provider() -> None:
 
 def test_every_key_of_the_trust_file() -> None:
     text = read("trust-file.md")
-    for keys in (trust.REGISTRY_KEYS, trust.ISSUER_KEYS, trust.PUBLISHER_KEYS):
+    for keys in (trust_keys.REGISTRY_KEYS, trust_keys.ISSUER_KEYS, trust_keys.PUBLISHER_KEYS):
         for name, key in keys.items():
             assert f"| `{name}` |" in text
             assert key.meaning in text

@@ -46,6 +46,7 @@ _DIGEST_CHARACTERS = 16
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _AUDIENCE = re.compile(r"[a-z][a-z0-9_]*\Z")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z")
+_LOOK_ALIKE = str.maketrans("lio", "110")
 _PATTERN = re.compile(r"(?:[a-z0-9*]|[a-z0-9*][a-z0-9*-]*[a-z0-9*])\Z")
 
 
@@ -124,6 +125,14 @@ def parse_project(text: str) -> ProjectName:
             f"{text!r} is not a project name.",
             hint="Names start and end with a letter or digit and hold only letters, digits, '.', '-' and '_'.",
         ) from None
+
+
+def similarity_key(name: str) -> str:
+    """What a project's name has in common with the names people take it for; equal keys mean confusable names.
+
+    PyPI's rule: separators do not count, `l` and `i` look like `1`, `o` looks like `0`.
+    """
+    return re.sub(r"[-_.]", "", name.lower()).translate(_LOOK_ALIKE)
 
 
 def parse_pattern(text: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mintmark.core.policy import Policy
+
 
 @dataclass(frozen=True, slots=True)
 class Registry:
@@ -30,6 +32,8 @@ class Registry:
     host_mint: bool = True
     """Takes part in the host-rooted exchange of a shared host."""
     credential_lifetime_seconds: int = 900
+    policy: Policy = field(default_factory=Policy)
+    """What uploads must keep to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,19 @@ class File:
     metadata_sha256: str | None
     requires_python: str | None
     uploaded_at: int
+    yanked_reason: str | None = None
+    upload_microseconds: int = 0
+    """The rest of `uploaded_at`, for files that were uploaded elsewhere first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version of a project. With a reason (possibly "") it is yanked as a whole, files that come later too."""
+
+    id: int
+    project_id: int
+    version: str
+    created_at: int
     yanked_reason: str | None = None
 
 

@@ -1,8 +1,8 @@
 """Trust as data: what an operator writes about registries, issuers and publishers.
 
-Owns the keys of `trust.toml`, their meaning and every rule that makes an entry safe; the single commands build the
-same mappings, so that a file and a command can never disagree. Leaves comparing with the ledger to `service.trust`
-and reading files to the command line.
+Owns reading `trust.toml` and every rule that makes an entry safe; the single commands build the same mappings, so that
+a file and a command can never disagree. Leaves the keys to `core.trust_keys`, comparing with the ledger to
+`service.trust` and reading files to the command line.
 """
 
 from __future__ import annotations
@@ -28,76 +28,25 @@ from mintmark.core.names import (
     parse_project,
     parse_slug,
 )
+from mintmark.core.policy import BYTES_MAX, COUNT_MAX, PLATFORM_TAGS, SIMILAR_NAMES, Policy
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import Issuer, Publisher, Registry
 from mintmark.core.trust_files import Load
+from mintmark.core.trust_keys import ISSUER_KEYS, PUBLISHER_KEYS, REGISTRY_KEYS, Key
 
 T = TypeVar("T")
 TOKEN_LIFETIME_MAX_SECONDS = 30 * 86_400
 ISSUER_URL_MAX_CHARACTERS = 500
 # A publisher that waits for its project's first upload lapses after this time.
 PENDING_SECONDS = 30 * 86_400
+POLICY_BOUNDS = {
+    "file-limit-bytes": BYTES_MAX,
+    "project-limit-bytes": BYTES_MAX,
+    "releases-limit": COUNT_MAX,
+    "release-files-limit": COUNT_MAX,
+}
+POLICY_KEYS = ("projects", "platform-tags", "similar-names", "legacy-names", *POLICY_BOUNDS)
 _SERVER = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of an entry: its type, and a sentence for the reference page."""
-
-    kind: type
-    meaning: str
-    example: str
-
-
-REGISTRY_KEYS: Mapping[str, Key] = {
-    "title": Key(str, "A name for people.", '"Packages of team Acme"'),
-    "host": Key(
-        str, "A host name of its own, besides the path `/NAME/` on the shared host.", '"acme.pkgs.example.com"'
-    ),
-    "audience": Key(
-        str,
-        "The audience of its identity tokens. Leave it out: it is then made from the host's name.",
-        '"mintmark_acme"',
-    ),
-    "private": Key(bool, "Reading needs a credential. Default: true.", "true"),
-    "enabled": Key(bool, "Off: the registry answers nothing. Default: true.", "true"),
-    "trusted-publishing": Key(bool, "Identity tokens are exchanged. Default: true.", "true"),
-    "trusted-publishing-only": Key(bool, "API tokens cannot upload. Default: false.", "false"),
-    "publishers-read": Key(
-        bool, "Minted credentials read the whole registry, not only the projects they cover. Default: false.", "false"
-    ),
-    "host-mint": Key(bool, "Takes part in the host-wide exchange that uv and others use. Default: true.", "true"),
-    "credential-lifetime-seconds": Key(int, "Life of a minted credential, 900 to 21600. Default: 900.", "900"),
-}
-
-ISSUER_KEYS: Mapping[str, Key] = {
-    "provider": Key(str, "The kind of CI system: one of the providers.", '"gitlab"'),
-    "url": Key(str, "The issuer, exactly as the tokens' `iss` spells it.", '"https://gitlab.example.com"'),
-    "server": Key(
-        str,
-        "Host and root path of the CI server, where its issuer is configured apart from it.",
-        '"gitlab.example.com"',
-    ),
-    "projects": Key(list, 'Patterns of the projects it may publish. Required; `["*"]` is written out.', '["acme-*"]'),
-    "algorithms": Key(list, 'Allowed signature algorithms. Default: `["RS256"]`.', '["RS256"]'),
-    "max-token-lifetime-seconds": Key(int, "Longest life of an identity token; default: the provider's.", "3600"),
-    "networks": Key(list, "Private networks where its documents may be fetched.", '["10.0.0.0/8"]'),
-    "allow-http": Key(bool, "Fetch its documents without TLS. Default: false.", "false"),
-    "ca-file": Key(str, "Certificates to trust for it instead of the system's (PEM).", '"corp-ca.pem"'),
-    "jwks-file": Key(str, "A static key set; nothing is fetched then.", '"keys.json"'),
-    "enabled": Key(bool, "Off: its tokens are refused and credentials minted from them end. Default: true.", "true"),
-}
-
-PUBLISHER_KEYS: Mapping[str, Key] = {
-    "project": Key(
-        str, "The project it publishes. It is created by the first upload if it does not exist.", '"acme-widget"'
-    ),
-    "issuer": Key(str, "The name of one of the registry's issuers.", '"gitlab"'),
-    "ref": Key(str, "Only from refs that match this pattern; `*` does not cross `/`.", '"refs/heads/release-*"'),
-    "protected-ref": Key(bool, "Only from a protected branch or tag. Default: false.", "true"),
-    "tag": Key(str, "Only from the tag that belongs to the uploaded version.", '"v{version}"'),
-    "allow": Key(str, "`any`, `create-only` (the first release) or `upload-only` (never creates it).", '"any"'),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +167,24 @@ def parse_registry(slug: str, settings: Mapping[str, Any], host: Host) -> Regist
         publishers_read=settings.get("publishers-read", False),
         host_mint=settings.get("host-mint", True),
         credential_lifetime_seconds=lifetime,
+        policy=parse_policy(where, settings),
     )
+
+
+def parse_policy(where: str, settings: Mapping[str, Any]) -> Policy:
+    """A registry's policies: those of its settings that say what uploads must keep to. Types are checked before."""
+    given = {name: settings[name] for name in POLICY_KEYS if name in settings}
+    for name, allowed in (("platform-tags", PLATFORM_TAGS), ("similar-names", SIMILAR_NAMES)):
+        if given.get(name, allowed[0]) not in allowed:
+            raise _wrong(f"{where}.{name}", f"is {given[name]!r}", f"Use {' or '.join(allowed)}.")
+    for name, most in POLICY_BOUNDS.items():
+        if not 1 <= given.get(name, 1) <= most:
+            raise _wrong(f"{where}.{name}", f"is {given[name]}", f"Use a number from 1 to {most}.")
+    if "projects" in given:
+        if not given["projects"]:
+            raise _wrong(f"{where}.projects", "is empty", 'Leave it out, or write ["*"], to allow every project.')
+        given["projects"] = tuple(_at(f"{where}.projects", parse_pattern, text) for text in given["projects"])
+    return Policy(**{name.replace("-", "_"): value for name, value in given.items()})
 
 
 def parse_issuer(name: str, settings: Any, host: Host, load: Load, *, within: str = "") -> Issuer:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mintmark.core.errors import Rejected
+from mintmark.core.policy import Policy
 from mintmark.core.providers import PROVIDERS
 from mintmark.core.records import Issuer, Project, Publisher, Registry
 from mintmark.core.trust import PENDING_SECONDS, WantedPublisher, WantedRegistry
@@ -278,10 +279,12 @@ def check_empty(tx: Transaction, registry: Registry, reason: str = "") -> None:
 
 def difference(former: object, updated: object) -> str:
     """What changed between two records, for people."""
-    changed = []
+    changed: list[str] = []
     for name in former.__slots__:  # type: ignore[attr-defined]
         before, after = getattr(former, name), getattr(updated, name)
-        if before != after:
+        if isinstance(before, Policy):
+            changed += filter(None, [difference(before, after)])
+        elif before != after:
             # Certificates and key sets are too long to show.
             long = name in {"ca_pem", "jwks"}
             changed.append(name.replace("_", "-") + ("" if long else f": {_brief(before)} -> {_brief(after)}"))

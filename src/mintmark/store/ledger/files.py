@@ -9,7 +9,7 @@ from mintmark.store.ledger.session import Session, Statement, columns
 
 _ALL = (
     "id registry_id project_id version filename kind state size_bytes sha256 blake2_256 metadata_sha256 "
-    "requires_python uploaded_at yanked_reason"
+    "requires_python uploaded_at yanked_reason upload_microseconds"
 )
 
 FIND = Statement(f"SELECT {columns(_ALL)} FROM files WHERE registry_id = :registry_id AND filename = :filename")
@@ -21,9 +21,11 @@ ENSURE_RELEASE = Statement(
 )
 INSERT = Statement(
     "INSERT INTO files (registry_id, project_id, release_id, version, filename, kind, state, size_bytes, sha256, "
-    "blake2_256, metadata_sha256, requires_python, uploaded_at, uploaded_by, publisher_id) "
+    "blake2_256, metadata_sha256, requires_python, uploaded_at, yanked_reason, upload_microseconds, uploaded_by, "
+    "publisher_id) "
     "SELECT :registry_id, :project_id, r.id, :version, :filename, :kind, :state, :size_bytes, :sha256, "
-    ":blake2_256, :metadata_sha256, :requires_python, :uploaded_at, :uploaded_by, :publisher_id "
+    ":blake2_256, :metadata_sha256, :requires_python, :uploaded_at, :yanked_reason, :upload_microseconds, "
+    ":uploaded_by, :publisher_id "
     "FROM releases r WHERE r.project_id = :project_id AND r.version = :version "
     "ON CONFLICT DO NOTHING RETURNING id"
 )

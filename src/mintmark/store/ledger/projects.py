@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mintmark.core.names import similarity_key
 from mintmark.core.records import Project
 from mintmark.store.ledger.session import Session, Statement, columns
 
@@ -9,8 +10,8 @@ _ALL = "id registry_id name display_name status changes rendered created_at"
 
 FIND = Statement(f"SELECT {columns(_ALL)} FROM projects WHERE registry_id = :registry_id AND name = :name")
 INSERT = Statement(
-    "INSERT INTO projects (registry_id, name, display_name, status, changes, rendered, created_at) "
-    "VALUES (:registry_id, :name, :display_name, 'active', 0, 0, :at) RETURNING id"
+    "INSERT INTO projects (registry_id, name, display_name, status, changes, rendered, created_at, "
+    "similar) VALUES (:registry_id, :name, :display_name, 'active', 0, 0, :at, :similar) RETURNING id"
 )
 LISTED = Statement(
     "SELECT name FROM projects p WHERE registry_id = :registry_id "
@@ -37,7 +38,14 @@ class Projects:
 
     def insert(self, registry_id: int, name: str, display_name: str, at: int) -> Project:
         (row,) = self._session.rows(
-            INSERT, {"registry_id": registry_id, "name": name, "display_name": display_name, "at": at}
+            INSERT,
+            {
+                "registry_id": registry_id,
+                "name": name,
+                "display_name": display_name,
+                "at": at,
+                "similar": similarity_key(name),
+            },
         )
         return Project(row[0], registry_id, name, display_name, "active", 0, 0, at)
 

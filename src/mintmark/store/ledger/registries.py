@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
+import msgspec
+
+from mintmark.core.policy import Policy
 from mintmark.core.records import Registry
-from mintmark.store.ledger.session import Row, Session, Statement, columns, placeholders
+from mintmark.store.ledger.session import Row, Session, Statement, columns, placeholders, to_json
 
 _SETTINGS = (
     "slug audience title host private enabled trusted_publishing trusted_publishing_only publishers_read host_mint "
-    "credential_lifetime_seconds"
+    "credential_lifetime_seconds policy"
 )
 _ALL = "id " + _SETTINGS
 
@@ -30,7 +33,14 @@ def _registry(row: Row) -> Registry:
     fields = dict(zip(_ALL.split(), row, strict=True))
     for name in ("private", "enabled", "trusted_publishing", "trusted_publishing_only", "publishers_read", "host_mint"):
         fields[name] = bool(fields[name])
+    fields["policy"] = msgspec.json.decode(fields["policy"], type=Policy)
     return Registry(**fields)
+
+
+def _parameters(registry: Registry) -> dict[str, object]:
+    # Unlike `asdict`, which would take the policy apart as well.
+    parameters: dict[str, object] = {name: getattr(registry, name) for name in _ALL.split()}
+    return parameters | {"policy": to_json(registry.policy)}
 
 
 VERSION = Statement("SELECT value FROM counters WHERE name = 'trust'")
@@ -54,12 +64,12 @@ class Registries:
         return _registry(row) if row else None
 
     def insert(self, registry: Registry) -> Registry:
-        (row,) = self._session.rows(INSERT, asdict(registry))
+        (row,) = self._session.rows(INSERT, _parameters(registry))
         self._session.run(BUMP_TRUST)
         return replace(registry, id=row[0])
 
     def update(self, registry: Registry) -> None:
-        self._session.run(UPDATE, asdict(registry))
+        self._session.run(UPDATE, _parameters(registry))
         self._session.run(BUMP_TRUST)
 
     def remove(self, registry_id: int) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.schema import SchemaItem
 
@@ -61,6 +62,8 @@ registries = _table(
     Column("credential_lifetime_seconds", Integer, nullable=False),
     # Counts changes of the list of projects, the dirty mark of its page.
     Column("list_changes", BigInteger, nullable=False, server_default="0"),
+    # `core.policy.Policy` as JSON; what is absent has its default.
+    Column("policy", Text, nullable=False, server_default="{}"),
 )
 
 issuers = _table(
@@ -96,7 +99,10 @@ projects = _table(
     Column("changes", BigInteger, nullable=False),
     Column("rendered", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    # What names that people confuse have in common (`core.names.similarity_key`).
+    Column("similar", Text, nullable=False, server_default=text("''")),
     UniqueConstraint("registry_id", "name"),
+    Index(None, "registry_id", "similar"),
     CheckConstraint("status IN ('active', 'archived', 'quarantined', 'deprecated')", name="status"),
 )
 
@@ -124,6 +130,8 @@ releases = _table(
     Column("project_id", ForeignKey("projects.id"), nullable=False),
     Column("version", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    # Not null: the whole release is yanked, files that come later too.
+    Column("yanked_reason", Text),
     UniqueConstraint("project_id", "version"),
 )
 
@@ -149,8 +157,11 @@ files = _table(
     # Uploaded attestations byte for byte, and the index's receipt; both are filled by later releases.
     Column("attestations", LargeBinary),
     Column("receipt", LargeBinary),
+    # The rest of `uploaded_at`, for files that were uploaded elsewhere first.
+    Column("upload_microseconds", Integer, nullable=False, server_default="0"),
     UniqueConstraint("registry_id", "filename"),
     Index(None, "project_id"),
+    Index(None, "release_id"),
     CheckConstraint("state IN ('staged', 'visible', 'yanked', 'deleted')", name="state"),
     CheckConstraint("kind IN ('wheel', 'sdist')", name="kind"),
 )
