@@ -165,3 +165,74 @@ def test_normal_forms_round_trip(name: str, text: str, ending: str) -> None:
     assert (facts.name, facts.version) == (name, version)
     assert facts.kind == ("sdist" if ending == ".tar.gz" else "wheel")
     assert bool(facts.tags) == (facts.kind == "wheel")
+
+
+# -- the names of older tools ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("filename", "name", "version"),
+    [
+        ("Foo.Bar-1.0.tar.gz", "foo-bar", "1.0"),
+        ("foo-bar-1.0.tar.gz", "foo-bar", "1.0"),
+        ("foo-bar-1.0.zip", "foo-bar", "1.0"),
+        ("foo_bar-1.0.tar.gz", "foo-bar", "1.0"),
+        ("foo-1.0.0-beta1.tar.gz", "foo", "1.0.0b1"),
+        ("foo-bar-1.0-post2.zip", "foo-bar", "1.0.post2"),
+        ("foo-2-1.0.tar.gz", "foo-2", "1.0"),
+        ("zope.interface-v4.tar.gz", "zope-interface", "4"),
+        ("Foo_Bar-1.0-py2.py3-none-any.whl", "foo-bar", "1.0"),
+        ("foo.bar-1.0.0RC1-py3-none-any.whl", "foo-bar", "1.0.0rc1"),
+        ("foo-01.0-7-cp27-none-win32.whl", "foo", "1.0"),
+    ],
+)
+def test_legacy_names_are_taken_where_they_are_allowed(filename: str, name: str, version: str) -> None:
+    facts = parse_filename(filename, legacy=True)
+    assert (facts.filename, facts.name, str(facts.version)) == (filename, name, version)
+    assert facts.kind == ("wheel" if filename.endswith(".whl") else "sdist")
+    if filename != "foo_bar-1.0.tar.gz":
+        assert "legacy-names = true" in refusal(filename).hint
+
+
+def test_two_versions_in_one_name() -> None:
+    """The last dash with a version after it counts; the metadata inside the file has to agree."""
+    facts = parse_filename("foo-1.0-1.tar.gz", legacy=True)
+    assert (facts.name, facts.version) == ("foo-1-0", Version("1"))
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "foo.zip",
+        "foo-x.zip",
+        "-1.0.zip",
+        "foo-1.0.tar.gz.zip",
+        "foo-1.0.egg",
+        "../foo-1.0.zip",
+        "foo-1.0.ZIP",
+        "_-1.zip",
+    ],
+)
+def test_what_is_no_legacy_name_either(filename: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        parse_filename(filename, legacy=True)
+    assert caught.value.code.name == "invalid-filename"
+
+
+@given(NAMES, VERSIONS, st.sampled_from([".tar.gz", "-py3-none-any.whl"]))
+def test_normal_names_mean_the_same_with_legacy_names(name: str, text: str, ending: str) -> None:
+    filename = f"{name.replace('-', '_')}-{Version(text)}{ending}"
+    assert parse_filename(filename, legacy=True) == parse_filename(filename)
+
+
+@given(st.text("ab1.-_é\x00/", max_size=30), st.sampled_from([".whl", ".tar.gz", ".zip"]))
+def test_legacy_names_are_never_anything_but_a_refusal(text: str, ending: str) -> None:
+    try:
+        result: FilenameFacts | Rejected = parse_filename(text + ending, legacy=True)
+    except Rejected as error:
+        result = error
+    if isinstance(result, Rejected):
+        assert result.code.name == "invalid-filename"
+    else:
+        assert result.filename == text + ending
+        assert result.name == result.name.lower()

@@ -8,6 +8,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Mapping
 
 EPOCH = (2020, 1, 1, 0, 0, 0)
 
@@ -17,6 +18,16 @@ def metadata(name: str, version: str, *, requires_python: str | None = ">=3.8", 
     if requires_python:
         lines.append(f"Requires-Python: {requires_python}")
     return "\n".join(lines) + "\n" + extra + "\n"
+
+
+def record(files: Mapping[str, bytes], path: str) -> bytes:
+    """The RECORD of a wheel's files, to be put at `path`."""
+    lines = [
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()},{len(data)}\n"
+        for name, data in files.items()
+        if name != path
+    ]
+    return "".join([*lines, f"{path},,\n"]).encode()
 
 
 def wheel(
@@ -30,11 +41,7 @@ def wheel(
         f"{info}/METADATA": metadata(name, version, requires_python=requires_python).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()},{len(data)}\n"
-        for path, data in files.items()
-    )
-    files[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
+    files[f"{info}/RECORD"] = record(files, f"{info}/RECORD")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, data in files.items():

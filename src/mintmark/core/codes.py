@@ -175,6 +175,13 @@ _TABLE = (
         "Publish a new version.",
     ),
     Code(
+        "policy-refused",
+        400,
+        "The registry's policy refuses it",
+        "The file is valid, but the registry's operator does not take such files, projects, or so many of them.",
+        "The description names the policy; ask the operator, or publish elsewhere.",
+    ),
+    Code(
         "timeout",
         408,
         "The body did not arrive in time",
@@ -239,6 +246,13 @@ _TABLE = (
         "Use the configured URL of the index.",
     ),
     Code(
+        "precondition-failed",
+        412,
+        "The precondition does not hold",
+        "If-Match names a version of the page or file that is not the one there is now.",
+        "Ask again without If-Match.",
+    ),
+    Code(
         "range-not-satisfiable",
         416,
         "Range not satisfiable",
@@ -266,6 +280,27 @@ _TABLE = (
         "The trust configuration is not valid",
         "A registry, issuer or publisher is described wrongly.",
         "The description names the entry and the cure.",
+    ),
+    Code(
+        "invalid-change",
+        400,
+        "The change is not possible",
+        "There is no such project, version or file, or a reason, status or name is not valid.",
+        "The description says what there is, or how to write it.",
+    ),
+    Code(
+        "invalid-import",
+        400,
+        "The source of the import cannot be read",
+        "The folder, the page of the other index, or the requirements file is not what an import can read.",
+        "The description says what is wrong with it; docs/import.md says what a source looks like.",
+    ),
+    Code(
+        "invalid-backup",
+        400,
+        "The backup cannot be made or restored",
+        "The folder is no backup, is used by something else, or the backup is not whole.",
+        "The description names the folder and what to change.",
     ),
     Code(
         "lab-issuer",

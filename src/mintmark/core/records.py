@@ -138,6 +138,7 @@ class Project:
     changes: int
     rendered: int
     created_at: int
+    status_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ class _Meta(msgspec.Struct, frozen=True, rename="kebab"):
     api_version: str = API_VERSION
 
 
-class _Status(msgspec.Struct, frozen=True):
+class _Status(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str
+    reason: str = ""
 
 
 class _FileEntry(msgspec.Struct, frozen=True, rename="kebab"):
@@ -70,6 +71,12 @@ def file_path(file: File) -> str:
     return f"{file.sha256[:2]}/{file.sha256}/{quote(file.filename, safe='')}"
 
 
+def upload_time(file: File) -> str:
+    """When a file was uploaded, in the form of PEP 700: with a fraction only if one is known."""
+    seconds = datetime.fromtimestamp(file.uploaded_at, UTC).isoformat()[:19]
+    return f"{seconds}.{file.upload_microseconds:06d}Z" if file.upload_microseconds else f"{seconds}Z"
+
+
 def render_project(project: Project, files: Sequence[File]) -> dict[str, bytes]:
     """The project's page in the forms `json` and `html`, to be served at `/{registry}/simple/{project}/`.
 
@@ -84,7 +91,8 @@ def render_project(project: Project, files: Sequence[File]) -> dict[str, bytes]:
     listed.sort(key=lambda file: (order[file.version], file.filename))
     if project.status == "quarantined":
         listed = []
-    page = _ProjectPage(_Meta(), project.name, _Status(project.status), versions, [_entry(file) for file in listed])
+    status = _Status(project.status, project.status_reason)
+    page = _ProjectPage(_Meta(), project.name, status, versions, [_entry(file) for file in listed])
     return {"json": msgspec.json.encode(page), "html": _project_html(project, listed)}
 
 
@@ -113,7 +121,7 @@ def _entry(file: File) -> _FileEntry:
         url=_FILES_FROM_PROJECT_PAGE + file_path(file),
         hashes={"sha256": file.sha256},
         size=file.size_bytes,
-        upload_time=datetime.fromtimestamp(file.uploaded_at, UTC).isoformat()[:19] + "Z",
+        upload_time=upload_time(file),
         yanked=(file.yanked_reason or True) if file.state == "yanked" else False,
         core_metadata=metadata,
         dist_info_metadata=metadata,
@@ -123,17 +131,19 @@ def _entry(file: File) -> _FileEntry:
 
 def _project_html(project: Project, files: Sequence[File]) -> bytes:
     title = f"Links for {project.name}"
-    lines = _html_head(title, status=project.status)
+    lines = _html_head(title, status=project.status, reason=project.status_reason)
     lines.append(f"<h1>{escape(title)}</h1>")
     lines += [_anchor(file) for file in files]
     return _html_bytes(lines)
 
 
-def _html_head(title: str, status: str = "active") -> list[str]:
+def _html_head(title: str, status: str = "active", reason: str = "") -> list[str]:
     lines = ["<!DOCTYPE html>", "<html>", "<head>", '<meta charset="utf-8">']
     lines.append(f'<meta name="pypi:repository-version" content="{FROZEN_HTML_VERSION}">')
     if status != "active":
         lines.append(f'<meta name="pypi:project-status" content="{escape(status)}">')
+    if reason:
+        lines.append(f'<meta name="pypi:project-status-reason" content="{escape(reason)}">')
     lines += [f"<title>{escape(title)}</title>", "</head>", "<body>"]
     return lines
 

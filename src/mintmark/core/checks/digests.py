@@ -6,10 +6,34 @@ Owns the comparison. Leaves computing them to whoever receives the bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mintmark.core.errors import Rejected
+from mintmark.core.checks.finding import Finding, Grade, refusal
+from mintmark.core.checks.rule import Rule
+
+MISSING = Rule(
+    "digest-missing",
+    Grade.REFUSE,
+    "invalid-upload",
+    "The form carries at least one digest of the file, so that what arrives is what was sent.",
+    "Send sha256_digest or blake2_256_digest, as every current uploader does.",
+)
+MALFORMED = Rule(
+    "digest-malformed",
+    Grade.REFUSE,
+    "invalid-upload",
+    "Every digest that is sent is hexadecimal and as long as it has to be.",
+    "Send digests in hexadecimal.",
+)
+MISMATCH = Rule(
+    "digest-mismatch",
+    Grade.REFUSE,
+    "digest-mismatch",
+    "Every digest that is sent is that of the bytes that arrived.",
+    "Upload again; if it happens twice, look for a proxy that changes bodies.",
+)
+FINDINGS = (MISSING, MALFORMED, MISMATCH)
 
 _HEX = re.compile(r"[0-9a-f]+\Z")
 _LENGTHS = {"sha256_digest": 64, "blake2_256_digest": 64, "md5_digest": 32}
@@ -26,15 +50,13 @@ class Digests:
     size_bytes: int
 
 
-def check_digests(given: Mapping[str, str], actual: Digests) -> None:
+def find_mismatches(given: Mapping[str, str], actual: Digests) -> Iterator[Finding]:
     """Every digest given must match and at least one is required; empty fields are absent ones.
 
     `given` maps form fields (`sha256_digest`, `blake2_256_digest`, `md5_digest`; others are ignored) to hexadecimal
     text of either case. A digest that was not computed (`actual.md5` is None) proves nothing and does not count.
-    Raises one `Rejected` for all findings, `invalid-upload` (none, malformed) or `digest-mismatch`, as the first is.
     """
     computed = {"sha256_digest": actual.sha256, "blake2_256_digest": actual.blake2_256, "md5_digest": actual.md5}
-    findings: list[tuple[str, str]] = []
     compared = 0
     for field, expected in computed.items():
         value = given.get(field, "").lower()
@@ -42,21 +64,17 @@ def check_digests(given: Mapping[str, str], actual: Digests) -> None:
             continue
         compared += 1
         if len(value) != _LENGTHS[field] or not _HEX.match(value):
-            findings.append(("invalid-upload", f"The field {field} is not {_LENGTHS[field]} hexadecimal digits."))
+            yield MALFORMED.found(f"The field {field} is not {_LENGTHS[field]} hexadecimal digits.")
         elif value != expected:
-            sentence = f"The field {field} says {value}, but the {actual.size_bytes} bytes received give {expected}."
-            findings.append(("digest-mismatch", sentence))
+            yield MISMATCH.found(
+                f"The field {field} says {value}, but the {actual.size_bytes} bytes received give {expected}."
+            )
     if not compared:
-        raise Rejected(
-            "invalid-upload",
-            "The form carries no digest of the file.",
-            hint="Send sha256_digest or blake2_256_digest, as every current uploader does.",
-        )
+        yield MISSING.found("The form carries no digest of the file.")
+
+
+def check_digests(given: Mapping[str, str], actual: Digests) -> None:
+    """The same as one `Rejected` for all findings, `invalid-upload` or `digest-mismatch`, as the first is."""
+    findings = list(find_mismatches(given, actual))
     if findings:
-        code = findings[0][0]
-        cure = (
-            "Send digests in hexadecimal."
-            if code == "invalid-upload"
-            else "Upload again; if it happens twice, look for a proxy that changes bodies."
-        )
-        raise Rejected(code, " ".join(sentence for _, sentence in findings), hint=cure)
+        raise refusal(findings)

@@ -35,9 +35,10 @@ class Archive:
     """The facts of one file.
 
     `texts` holds the content of the few small files that checks read, by member name: of a wheel everything
-    `*.dist-info/{METADATA,WHEEL,RECORD,entry_points.txt}`, of a source distribution `*/PKG-INFO` at the top. Of several members
-    with one name it has the first. `findings` are the faults of the archive's structure, found on the way; when the
-    walk could not be finished (`complete` is False) they say why, and the rest of the facts is what came before.
+    `*.dist-info/{METADATA,WHEEL,RECORD,entry_points.txt}`, of a source distribution `*/PKG-INFO` at the top. Of
+    several members with one name it has the first, and none that is too large. `findings` are the faults of the
+    archive's structure, found on the way; when the walk could not be finished (`complete` is False) they say why, and
+    the rest of the facts is what came before.
     """
 
     filename: FilenameFacts

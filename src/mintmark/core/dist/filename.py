@@ -1,12 +1,14 @@
 """What the name of a distribution file says: kind, project, version, tags.
 
 Owns the grammar of file names, as strict as the uploads of today's build backends allow (PEP 625 for source
-distributions, PEP 427 and 503 for wheels): one release, one spelling. Leaves to `checks.agreement` whether the form
+distributions, PEP 427 and 503 for wheels): one release, one spelling. Where a registry allows it, also the spellings of
+older tools. Leaves to `checks.agreement` whether the form
 and the metadata say the same, and to a policy which platform tags are welcome.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -21,6 +23,7 @@ FILENAME_MAX_BYTES = 255
 TAGS_MAX = 512
 """Compressed tag sets multiply: a name of 255 characters can stand for 60,000 tags. Real wheels stay below 100."""
 
+_LEGACY = " The operator can allow the names of older tools with legacy-names = true."
 _REBUILD = "Build the file with a current build backend and do not rename it."
 _FOREIGN_ENDINGS = (".zip", ".egg", ".exe", ".msi", ".rpm", ".deb", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
@@ -39,19 +42,22 @@ class FilenameFacts:
     tags: tuple[str, ...] = ()
 
 
-def parse_filename(filename: str) -> FilenameFacts:
+def parse_filename(filename: str, *, legacy: bool = False) -> FilenameFacts:
     """The facts of a file name.
 
     Raises `Rejected` (`invalid-filename`) for anything but `{name}-{version}.tar.gz` and
     `{name}-{version}[-{build}]-{python}-{abi}-{platform}.whl` with the name normalised (and `_` for `-`) and the
     version in the canonical form of PEP 440. Local versions are allowed.
+
+    With `legacy` names and versions may have any spelling, and a source distribution may be a `.zip`. Where name and
+    version can be told apart in several ways, the version is what follows the last dash that has one after it.
     """
     _check_characters(filename)
     if filename.endswith(".whl"):
-        return _parse_wheel(filename)
-    if not filename.endswith(".tar.gz"):
+        return _parse_wheel(filename, legacy=legacy)
+    if not filename.endswith((".tar.gz", ".zip") if legacy else ".tar.gz"):
         _refuse_ending(filename)
-    return _parse_sdist(filename)
+    return _parse_legacy_sdist(filename) if legacy else _parse_sdist(filename)
 
 
 def _refuse(detail: str, hint: str) -> NoReturn:
@@ -66,7 +72,8 @@ def _refuse_ending(filename: str) -> NoReturn:
         if lowered.endswith(ending):
             _refuse(
                 f"Files ending in {ending} are not accepted: {filename!r}.",
-                "Build a wheel (.whl) or a source distribution (.tar.gz), for instance with: python -m build",
+                "Build a wheel (.whl) or a source distribution (.tar.gz), for instance with: python -m build"
+                + ("." + _LEGACY if ending == ".zip" else ""),
             )
     _refuse(
         f"{filename!r} is neither a wheel nor a source distribution.",
@@ -98,7 +105,7 @@ def _project_name(text: str, filename: str) -> ProjectName:
         _refuse(f"{text!r} in the file name {filename!r} is not a project name.", _REBUILD)
 
 
-def _parse_wheel(filename: str) -> FilenameFacts:
+def _parse_wheel(filename: str, *, legacy: bool) -> FilenameFacts:
     """PEP 427 and the binary distribution format: `packaging` parses, then the spelling must be the canonical one."""
     parts = filename.removesuffix(".whl").split("-")
     count = 1
@@ -115,8 +122,8 @@ def _parse_wheel(filename: str) -> FilenameFacts:
         reason = str(error).partition(": ")[0]
         _refuse(f"The wheel's file name {filename!r} is not valid: {reason}.", _REBUILD)
     name = _project_name(parts[0], filename)
-    expected = "-".join([name.replace("-", "_"), str(version), *parts[2:]]) + ".whl"
-    _check_spelling(filename, expected)
+    if not legacy:
+        _check_spelling(filename, "-".join([name.replace("-", "_"), str(version), *parts[2:]]) + ".whl")
     return FilenameFacts(filename, "wheel", name, version, tuple(sorted(map(str, tags))))
 
 
@@ -131,10 +138,35 @@ def _parse_sdist(filename: str) -> FilenameFacts:
     try:
         version = Version(version_part)
     except ValueError:
-        _refuse(f"{version_part!r} in the file name {filename!r} is not a version.", _REBUILD)
+        is_legacy = _split_legacy(filename.removesuffix(".tar.gz")) is not None
+        _refuse(
+            f"{version_part!r} in the file name {filename!r} is not a version.",
+            _REBUILD + (_LEGACY if is_legacy else ""),
+        )
     name = _project_name(name_part, filename)
     _check_spelling(filename, f"{name.replace('-', '_')}-{version}.tar.gz")
     return FilenameFacts(filename, "sdist", name, version)
+
+
+def _parse_legacy_sdist(filename: str) -> FilenameFacts:
+    """`{name}-{version}` as setup.py wrote it: the name with dashes, the version perhaps with one."""
+    found = _split_legacy(filename.removesuffix(".zip" if filename.endswith(".zip") else ".tar.gz"))
+    if found is None:
+        _refuse(
+            f"The file name {filename!r} does not end in the version of a source distribution.",
+            "It must be {name}-{version}.tar.gz with a version in the form of PEP 440. " + _REBUILD,
+        )
+    name, version = found
+    return FilenameFacts(filename, "sdist", _project_name(name, filename), version)
+
+
+def _split_legacy(stem: str) -> tuple[str, Version] | None:
+    at = stem.rfind("-")
+    while at > 0:
+        with suppress(ValueError):
+            return stem[:at], Version(stem[at + 1 :])
+        at = stem.rfind("-", 0, at)
+    return None
 
 
 def _check_spelling(filename: str, expected: str) -> None:
@@ -142,5 +174,5 @@ def _check_spelling(filename: str, expected: str) -> None:
     if filename != expected:
         _refuse(
             f"The file name {filename!r} is not in the normal form.",
-            f"It must be {expected!r}: build it again with a current build backend.",
+            f"It must be {expected!r}: build it again with a current build backend.{_LEGACY}",
         )
