@@ -5,6 +5,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 DEMO := build/demo-$(VERSION)
 TEST := build/test-$(VERSION)
 REAL := build/real-$(VERSION)
+PEERS := build/peers
 # Packages come from the requirement files alone, so that only what their hashes allow is installed.
 INSTALL = -m pip --disable-pip-version-check install --quiet --require-hashes
 THIS = -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
@@ -28,7 +29,7 @@ test-real: $(REAL)/ready
 	@[ -d tests/real/node_modules ] || ! command -v npm >/dev/null || (cd tests/real && npm ci --silent)
 	$(REAL)/bin/python -m pytest -q -m real tests/real
 
-bench: $(TEST)/ready
+bench: $(TEST)/ready $(PEERS)/ready
 	$(TEST)/bin/python -m bench
 
 docs: $(TEST)/ready
@@ -54,6 +55,11 @@ $(TEST)/ready: requirements/test.txt pyproject.toml
 	$(TEST)/bin/python $(INSTALL) -r requirements/test.txt
 	$(TEST)/bin/python $(THIS)
 	touch $@
+
+# What the benches compare with has no build for some machines; then they skip what needs it, and say so.
+$(PEERS)/ready: requirements/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	! $(PEERS)/bin/python $(INSTALL) --only-binary :all: -r requirements/peers.txt || touch $@
 
 $(REAL)/ready: requirements/real.txt pyproject.toml
 	$(PYTHON) -m venv $(REAL)

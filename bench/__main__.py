@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import machine, memory, mint, pages, profile, startup, uploads
+from bench import checks, importing, machine, memory, mint, pages, peers, profile, scale, startup, uploads
 from bench.figures import Row, table
 from bench.session import FOLDER, BenchError, Session, missing, opened
 
@@ -29,8 +29,12 @@ class Bench:
 BENCHES = (
     Bench("mint", "Identity token in, upload credential out", ("wrk",), mint.run),
     Bench("pages", "Project pages against nginx", ("wrk", "nginx"), pages.run),
-    Bench("memory", "Memory of a large upload", (), memory.run),
+    Bench("scale", "10,000 projects against 100", ("wrk",), scale.run),
+    Bench("memory", "Memory of a large upload and download", (), memory.run),
+    Bench("checks", "Checking wheels", (), checks.run),
+    Bench("importing", "Importing a folder", (), importing.run),
     Bench("uploads", "Small uploads, durable and visible", ("wrk",), uploads.run),
+    Bench("peers", "Small uploads beside pypiron", ("wrk", "pypiron"), peers.run),
     Bench("startup", "Starting (for information)", (), startup.run),
 )
 
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="BENCH", help="Benches to run; all of them if none is named.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Write every figure and the machine's facts.")
     parser.add_argument("--quick", action="store_true", help="Fewer and shorter runs, for developing.")
-    parser.add_argument("--huge", action="store_true", help="Measure an upload of 1 GB as well.")
+    parser.add_argument("--huge", action="store_true", help="Measure an upload and a download of 2 GB as well.")
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help="Where the servers' data is for the time being; a real disk."
     )

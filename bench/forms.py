@@ -1,6 +1,7 @@
 """Wheels and the forms in which twine uploads them.
 
-Owns making real wheels, small ones in memory and large ones on disk, and the 22 fields of twine's form.
+Owns making real wheels, small ones in memory and those that are large or have many members on disk, and the 22 fields
+of twine's form.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import base64
 import hashlib
 import io
 import os
+import random
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ BOUNDARY = "0d1f7a4c6b5e49d8a2f3mintmark"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 _EPOCH = (2020, 1, 1, 0, 0, 0)
 _PIECE_BYTES = 1 << 20
+_LINES_OF_MODULE = 90
 
 
 def wheel_name(project: str, version: str) -> str:
@@ -52,6 +55,22 @@ def write_large_wheel(path: Path, project: str, version: str, size_bytes: int) -
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
 
 
+def write_many_membered_wheel(path: Path, project: str, version: str, members: int) -> None:
+    """A wheel of that many compressed members, its RECORD included: modules of about 2 kB, as dense as source code."""
+    under = project.replace("-", "_")
+    info = _dist_info(project, version)
+    dice = random.Random(project)
+    lines = []
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(members - len(info) - 1):
+            name = f"{under}/part_{number // 100}/module_{number}.py"
+            data = b"".join(b"value_%d = 0x%d\n" % (line, dice.getrandbits(24)) for line in range(_LINES_OF_MODULE))
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
+            lines += _lines({name: data})
+        for name, data in {**info, **_record(under, version, [*lines, *_lines(info)])}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
+
+
 def small_form(project: str, version: str) -> bytes:
     """The whole body of an upload."""
     data = small_wheel(project, version)
@@ -78,7 +97,21 @@ def digests_of(path: Path) -> dict[str, str]:
 
 def head(project: str, version: str, digests: Mapping[str, str]) -> bytes:
     """The form up to the file's bytes: 22 fields and the head of the 23rd, `content`."""
-    fields = [
+    whole = [*fields(project, version), *digests.items()]
+    assert len(whole) == 22
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in whole
+    ]
+    parts.append(
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="content"; filename="{wheel_name(project, version)}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return "".join(parts).encode()
+
+
+def fields(project: str, version: str) -> list[tuple[str, str]]:
+    """The fields of an upload that say something about the release; the digests follow them."""
+    return [
         (":action", "file_upload"),
         ("protocol_version", "1"),
         ("metadata_version", "2.4"),
@@ -98,17 +131,7 @@ def head(project: str, version: str, digests: Mapping[str, str]) -> bytes:
         ("classifiers", "Programming Language :: Python :: 3"),
         ("classifiers", "Operating System :: OS Independent"),
         ("project_urls", "Homepage, https://example.com/"),
-        *digests.items(),
     ]
-    assert len(fields) == 22
-    parts = [
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
-    ]
-    parts.append(
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="content"; filename="{wheel_name(project, version)}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return "".join(parts).encode()
 
 
 def tail() -> bytes:

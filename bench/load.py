@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,20 +90,22 @@ def run(
     *,
     connections: int = 8,
     server_pid: int,
+    others: Sequence[int] = (),
     again: bool,
     pinned: bool = False,
 ) -> Result:
-    """Send the file's requests for some seconds; `again` and again, or else each once.
+    """Send the file's requests for some seconds; `again` and again, or else each once. `others` are further processes
+    of the server.
 
     Raises `BenchError` when anything but success was answered, or requests that must be sent once ran out.
     """
     script = requests.with_suffix(".lua")
     script.write_text(_SCRIPT.replace("__FILE__", str(requests)).replace("__AGAIN__", "true" if again else "false"))
     command = [find("wrk") or "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(script)]
-    before = cpu_seconds(server_pid)
+    before = cpu_seconds(server_pid, *others)
     with on_core(LOAD_CORE if pinned else None):
         done = subprocess.run([*command, url], capture_output=True, text=True, check=False, timeout=seconds + 60)
-    used = cpu_seconds(server_pid) - before
+    used = cpu_seconds(server_pid, *others) - before
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if done.returncode or line is None:
         raise BenchError(f"wrk failed: {(done.stderr or done.stdout)[-500:]}")

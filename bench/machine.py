@@ -41,6 +41,7 @@ def facts(folder: Path) -> dict[str, object]:
         "packages": {name: _version(name) for name in PACKAGES},
         "wrk": _tool("wrk", "-v"),
         "nginx": _tool("nginx", "-v"),
+        "pypiron": _tool("pypiron", "--version"),
         "file_system": _file_system(folder),
         "file_creation_us": round(creation_us(folder), 1),
         "busy_before_percent": round(_busy_percent(), 1),

@@ -1,34 +1,38 @@
-"""How much one large upload grows the server's memory.
+"""How much one large upload, and one large download, grows the server's memory.
 
-The file is streamed from disk by the client; the server's resident memory is read every 10 ms. Every run has a fresh
-server that has taken one small upload before, so that its modules are loaded.
+The file is streamed from disk by the client, and discarded by it on the way back; the server's resident memory is read
+every 10 ms. Every measure has a fresh server that has done the same with a small file before, so that its modules are
+loaded.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
-import threading
+import statistics
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 from bench import forms, load, seed, server
 from bench.figures import Row, Target
+from bench.resident import Sampler, high_water_mb, resident_mb
 from bench.server import Running
 from bench.session import BenchError, Session, settle
 from mintmark.assemble import Index
 
-SAMPLE_SECONDS = 0.01
 LIMIT_MB = 10.0
-MB = 1_000_000
+JSON = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_SECONDS = 300.0
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class _Upload:
+class _Transfer:
     base_mb: float
     growth_mb: float
     peak_mb: float
@@ -41,7 +45,9 @@ def run(session: Session) -> Iterable[Row]:
     template = session.folder / "memory"
     secret = seed.create(template, _fill)
     rows = _size(session, template, secret, 200, session.rounds)
-    return rows + _size(session, template, secret, 1000, 1) if session.huge else rows
+    # Making and sending so much takes a while: fewer rounds. The spread is small.
+    rows += _size(session, template, secret, 1000, 1 if session.quick else 3)
+    return rows + _size(session, template, secret, 2000, 1) if session.huge else rows
 
 
 async def _fill(index: Index) -> str:
@@ -49,14 +55,19 @@ async def _fill(index: Index) -> str:
     return await seed.token(index)
 
 
-def _size(session: Session, template: Path, secret: str, megabytes: int, runs: int) -> list[Row]:
+def _size(session: Session, template: Path, secret: str, megabytes: int, rounds: int) -> list[Row]:
     path = session.folder / f"large-{megabytes}.whl"
     forms.write_large_wheel(path, "large", "1.0", megabytes << 20)
     digests = forms.digests_of(path)
-    found = [_run(session, template, secret, path, digests) for _ in range(runs)]
+    found = [_both(session, template, secret, path, digests) for _ in range(rounds)]
     path.unlink()
-    base = sorted(each.base_mb for each in found)[len(found) // 2]
-    name = f"upload of {megabytes} MB"
+    uploads, downloads = zip(*found, strict=True)
+    return [*_rows("upload", megabytes, uploads), *_rows("download", megabytes, downloads)]
+
+
+def _rows(kind: str, megabytes: int, found: tuple[_Transfer, ...]) -> list[Row]:
+    base = statistics.median(each.base_mb for each in found)
+    name = f"{kind} of {megabytes} MB"
     peak, seconds = tuple(each.peak_mb for each in found), tuple(each.seconds for each in found)
     return [
         Row(
@@ -67,12 +78,14 @@ def _size(session: Session, template: Path, secret: str, megabytes: int, runs: i
             f"from {base:.0f} MB; sampled every 10 ms",
             steady=True,
         ),
-        Row(f"{name}: by the high-water mark", "MB", peak),
-        Row(f"{name}: time", "s", seconds, note=f"{megabytes / sorted(seconds)[len(seconds) // 2]:.0f} MB/s"),
+        Row(f"{name}: by the high-water mark", "MB", peak, steady=True),
+        Row(f"{name}: time", "s", seconds, note=f"{megabytes / statistics.median(seconds):.0f} MB/s"),
     ]
 
 
-def _run(session: Session, template: Path, secret: str, path: Path, digests: dict[str, str]) -> _Upload:
+def _both(
+    session: Session, template: Path, secret: str, path: Path, digests: dict[str, str]
+) -> tuple[_Transfer, _Transfer]:
     home = session.folder / "memory-run"
     shutil.copytree(template, home)
     with server.mintmark(home) as running:
@@ -81,15 +94,20 @@ def _run(session: Session, template: Path, secret: str, path: Path, digests: dic
             connection.sendall(_head(secret, len(small)) + small)
             _expect_200(connection)
         settle()
-        found = _measure(running, secret, path, digests)
+        upload = _measure_upload(running, secret, path, digests)
+    # What the upload needed must not serve the download: another process.
+    with server.mintmark(home) as running:
+        _download(running, secret, "small")
+        settle()
+        download = _measure_download(running, secret, path.stat().st_size)
     shutil.rmtree(home)
-    return found
+    return upload, download
 
 
-def _measure(running: Running, secret: str, path: Path, digests: dict[str, str]) -> _Upload:
+def _measure_upload(running: Running, secret: str, path: Path, digests: dict[str, str]) -> _Transfer:
     head, tail = forms.head("large", "1.0", digests), forms.tail()
-    base = _resident_mb(running.pid)
-    with _Sampler(running.pid) as sampler, _connected(running) as connection, open(path, "rb") as file:
+    base = resident_mb(running.pid)
+    with Sampler(running.pid) as sampler, _connected(running) as connection, open(path, "rb") as file:
         started = time.perf_counter()
         size = os.fstat(file.fileno()).st_size
         connection.sendall(_head(secret, len(head) + size + len(tail)) + head)
@@ -97,39 +115,48 @@ def _measure(running: Running, secret: str, path: Path, digests: dict[str, str])
         connection.sendall(tail)
         _expect_200(connection)
         seconds = time.perf_counter() - started
-    return _Upload(base, sampler.highest_mb - base, _high_water_mb(running.pid) - base, seconds)
+    return _Transfer(base, sampler.highest_mb - base, high_water_mb(running.pid) - base, seconds)
 
 
-class _Sampler:
-    """Reads a process's resident memory while the block runs."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._sample)
-        self.highest_mb = 0.0
-
-    def __enter__(self) -> _Sampler:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._over.wait(SAMPLE_SECONDS):
-            self.highest_mb = max(self.highest_mb, _resident_mb(self._pid))
+def _measure_download(running: Running, secret: str, size_bytes: int) -> _Transfer:
+    base = resident_mb(running.pid)
+    with Sampler(running.pid) as sampler:
+        started = time.perf_counter()
+        received = _download(running, secret, "large")
+        seconds = time.perf_counter() - started
+    if received != size_bytes:
+        raise BenchError(f"{received} bytes came back of {size_bytes}")
+    return _Transfer(base, sampler.highest_mb - base, high_water_mb(running.pid) - base, seconds)
 
 
-def _resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / MB
+def _download(running: Running, secret: str, project: str) -> int:
+    """Read a project's only file and discard it; the number of its bytes."""
+    basic = load.basic(secret)
+    page_path = f"/{seed.REGISTRY}/simple/{project}/"
+    status, page = server.fetch(running.port, page_path, Accept=JSON, Authorization=basic)
+    if status != 200:
+        raise BenchError(f"the page of {project} was refused: {status}")
+    path = urlsplit(urljoin(page_path, json.loads(page)["files"][0]["url"])).path
+    with _connected(running) as connection:
+        connection.sendall(load.get(path, Authorization=basic, Connection="close"))
+        return _discard(connection)
 
 
-def _high_water_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / MB
+def _discard(connection: socket.socket) -> int:
+    piece = bytearray(_PIECE_BYTES)
+    start = b""
+    while b"\r\n\r\n" not in start:
+        received = connection.recv_into(piece)
+        start += piece[:received]
+        if not received:
+            raise BenchError("the answer ended within its head")
+    head, _, rest = start.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200 "):
+        raise BenchError(f"the download was refused: {head[:300].decode(errors='replace')}")
+    count = len(rest)
+    while received := connection.recv_into(piece):
+        count += received
+    return count
 
 
 def _head(secret: str, length: int) -> bytes:

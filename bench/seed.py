@@ -6,15 +6,17 @@ Owns filling an index through its own use cases and, where there is a lot of it,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from bench.server import AUDIENCE, settings_file, settings_of
 from mintmark.assemble import Index
-from mintmark.core.records import OPERATOR, File, Registry
+from mintmark.core import simple
+from mintmark.core.records import OPERATOR, File, Project, Registry
 from mintmark.core.trust import Host, parse_issuer, parse_publisher, parse_registry
 from mintmark.service.ports import Transaction
 
@@ -76,7 +78,7 @@ async def publishers(index: Index, jwks: bytes, count: int) -> None:
 
     for start in range(0, count, _BATCH):
         numbers = range(start, min(start + _BATCH, count))
-        await index.ledger.write(lambda tx, numbers=numbers: insert(tx, numbers))  # type: ignore[misc]
+        await index.ledger.write(partial(insert, numbers=numbers))
 
 
 def publisher_config(number: int) -> dict[str, str]:
@@ -98,16 +100,32 @@ async def pages(index: Index, slug: str, *, private: bool, projects: int, files:
     home = await registry(index, slug, private=private)
     names = [f"project-{number}" for number in range(projects)]
 
-    def insert(tx: Transaction) -> None:
-        for name in names:
+    def insert(tx: Transaction, some: Sequence[str]) -> list[Project]:
+        inserted = []
+        for name in some:
             project = tx.projects.insert(home.id, name, name, _UPLOADED_AT)
             for minor in range(files):
                 tx.files.insert(_wheel(home.id, project.id, name, f"1.{minor}"), uploaded_by="bench", publisher_id=None)
-            tx.projects.mark_changed(project.id)
+            inserted.append(replace(project, changes=tx.projects.mark_changed(project.id)))
+        tx.projects.mark_list_changed(home.id)
+        return inserted
 
-    await index.ledger.write(insert)
-    for name in names:
-        await index.renderer.project(home, name)
+    def render(tx: Transaction, some: Sequence[Project]) -> None:
+        for project in some:
+            forms = simple.render_project(project, tx.files.of_project(project.id))
+            index.pages.replace(slug, project.name, project.changes, forms)
+
+    def mark(tx: Transaction, some: Sequence[Project]) -> None:
+        for project in some:
+            tx.projects.mark_rendered(project.id, project.changes)
+
+    for start in range(0, projects, _BATCH):
+        some = await index.ledger.write(partial(insert, some=names[start : start + _BATCH]))
+        # As the renderer does it, but for syncing each page. Without the marks a server would do it all again when it
+        # starts.
+        await index.ledger.read(partial(render, some=some))
+        await index.ledger.write(partial(mark, some=some))
+    await index.renderer.listing(home)
     return names
 
 

@@ -1,4 +1,4 @@
-"""Servers as an operator runs them: `mintmark serve` and `nginx`, each a process of its own on loopback.
+"""Servers as an operator runs them: `mintmark serve`, `nginx` and `pypiron`, processes of their own on loopback.
 
 Owns starting them, waiting until they answer, and stopping them by their process id. Leaves their data to `seed`.
 """
@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,14 @@ AUDIENCE = "mintmark_bench"
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 HEALTH = "/-/health"
+PYPIRON_PASSWORD = "bench"
+_PYPIRON = {
+    # The user of our own API tokens, so that both servers get the same requests.
+    "PYPIRON_ADMIN_USER": "__token__",
+    "PYPIRON_ADMIN_PASS": PYPIRON_PASSWORD,
+    "PYPIRON_UPLOADER_USER": "uploader",
+    "PYPIRON_UPLOADER_PASS": "uploader",
+}
 
 _NGINX = """
 worker_processes 1;
@@ -49,11 +57,12 @@ http {
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers. `pid` is the process that does the work."""
+    """A server that answers. `pid` is the process that does the work; `others` share it."""
 
     url: str
     port: int
     pid: int
+    others: tuple[int, ...] = ()
 
 
 def free_port() -> int:
@@ -81,12 +90,22 @@ def settings_of(home: Path) -> Settings:
 
 
 @contextmanager
-def mintmark(home: Path, *, pinned: bool = False) -> Iterator[Running]:
-    """`mintmark serve` over the index below `home`, its log in a file."""
+def mintmark(home: Path, *, pinned: bool = False, processes: int = 1) -> Iterator[Running]:
+    """`mintmark serve` over the index below `home`, its logs in files; several processes share the port."""
     port = int(settings_of(home).listen.rpartition(":")[2])
-    command = [sys.executable, "-m", "mintmark", "--config", str(home / "mintmark.toml"), "serve"]
-    with _process(command, home / "serve.log", port, pinned=pinned) as pid:
-        yield Running(f"http://127.0.0.1:{port}", port, pid)
+    command = [*mintmark_command(home), "serve", *(["--reuse-port"] if processes > 1 else [])]
+    with ExitStack() as stack:
+        pids = [
+            stack.enter_context(_process(command, home / f"serve-{number}.log", port, pinned=pinned))
+            for number in range(processes)
+        ]
+        _wait_for_listeners(port, processes)
+        yield Running(f"http://127.0.0.1:{port}", port, pids[0], tuple(pids[1:]))
+
+
+def mintmark_command(home: Path) -> list[str]:
+    """The command line of the index below `home`, up to the command."""
+    return [sys.executable, "-m", "mintmark", "--config", str(home / "mintmark.toml")]
 
 
 @contextmanager
@@ -106,11 +125,30 @@ def nginx(home: Path, site: Path, *, pinned: bool = False) -> Iterator[Running]:
 
 
 @contextmanager
-def _process(command: Sequence[str], log: Path, port: int, *, pinned: bool) -> Iterator[int]:
+def pypiron(home: Path) -> Iterator[Running]:
+    """`pypiron serve` over the folder below `home`. Uploads go to /legacy/ with `PYPIRON_PASSWORD`."""
+    port = free_port()
+    command = [find("pypiron") or "pypiron", "serve", "--data-dir", str(home / "data")]
+    command += ["--bind-addr", f"127.0.0.1:{port}"]
+    environment = {**os.environ, **_PYPIRON}
+    with _process(command, home / "pypiron.log", port, health="/simple/", environment=environment) as pid:
+        yield Running(f"http://127.0.0.1:{port}", port, pid)
+
+
+@contextmanager
+def _process(
+    command: Sequence[str],
+    log: Path,
+    port: int,
+    *,
+    pinned: bool = False,
+    health: str = HEALTH,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[int]:
     with open(log, "ab") as output, on_core(SERVER_CORE if pinned else None):
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT)
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=environment)
     try:
-        wait_until_healthy(port, process)
+        wait_until_healthy(port, process, path=health)
         yield process.pid
     except BenchError as error:
         raise BenchError(f"{error}{_why(log, started=process.poll() is None)}") from None
@@ -131,14 +169,29 @@ def _why(log: Path, *, started: bool) -> str:
     return "".join(f"\n  {log.parent.name}/{log.name}: {line[:300]}" for line in lines[-3:])
 
 
-def wait_until_healthy(port: int, process: subprocess.Popen[bytes], *, pause: float = 0.02) -> None:
+def _wait_for_listeners(port: int, count: int) -> None:
+    """Wait until each of the processes that share a port listens: any of them may have answered for the others."""
+    until = time.monotonic() + START_SECONDS
+    while (listening := _listeners(port)) < count:
+        if time.monotonic() > until:
+            raise BenchError(f"of {count} processes {listening} listen after {START_SECONDS:g} s")
+        time.sleep(0.02)
+
+
+def _listeners(port: int) -> int:
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    # 0A is LISTEN.
+    return sum(fields[3] == "0A" and fields[1].endswith(f":{port:04X}") for fields in lines)
+
+
+def wait_until_healthy(port: int, process: subprocess.Popen[bytes], *, path: str = HEALTH, pause: float = 0.02) -> None:
     """Wait for the first answer. Raises `BenchError` when the server stops instead, or takes too long."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
             raise BenchError(f"the server stopped with exit code {process.returncode}")
         try:
-            if fetch(port, HEALTH)[0] == 200:
+            if fetch(port, path)[0] == 200:
                 return
         except OSError:
             time.sleep(pause)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "bench"
+# Where `make bench` installs what Mintmark is compared with.
+PEERS = ROOT / "build" / "peers"
 SERVER_CORE, LOAD_CORE = 0, 1
 CREATIONS = 200
 
@@ -66,7 +68,7 @@ def missing(tools: Iterable[str]) -> list[str]:
 
 def find(tool: str) -> str | None:
     """A tool's path."""
-    return shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
+    return shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin:{PEERS / 'bin'}")
 
 
 def settle() -> None:
@@ -104,7 +106,10 @@ def creation_us(folder: Path) -> float:
     return (time.perf_counter() - started) / CREATIONS * 1e6
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(*pids: int) -> float:
+    """Processor time that processes have used so far, together."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

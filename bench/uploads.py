@@ -18,11 +18,13 @@ from pathlib import Path
 from bench import disk, forms, load, seed, server
 from bench.figures import Row, Target, ratios, take_turns
 from bench.load import Result
+from bench.server import Running
 from bench.session import BenchError, Session, settle
 from mintmark.assemble import Index
 
 CLIENTS = 8
 PROJECTS = 500
+UPLOAD_PATH = f"/{seed.REGISTRY}/legacy/"
 # More than any run uses up. The same wheel twice would be answered without any work, so running out is an error.
 WHEELS_PER_SECOND = 3000
 
@@ -40,16 +42,16 @@ def run(session: Session) -> Iterable[Row]:
     results = take_turns(
         session.rounds,
         {
-            "uploads": _upload(session, template, known, count),
+            "uploads": upload(session, template, known, count),
             "one": _disk(session, folder, size, 1),
             "eight": _disk(session, folder, size, CLIENTS),
-            "new": _upload(session, template, new, count),
+            "new": upload(session, template, new, count),
         },
     )
     rates = {name: tuple(each.rate for each in found) for name, found in results.items()}
     return [
-        _row(f"uploads of {size} bytes, 8 clients, 500 projects", results["uploads"]),
-        _row("the same, each the first of a new project", results["new"]),
+        row_of(f"uploads of {size} bytes, 8 clients, 500 projects", results["uploads"]),
+        row_of("the same, each the first of a new project", results["new"]),
         Row("disk alone, one thread", "/s", rates["one"], note="write, fsync, rename, fsync of the folder"),
         Row("disk alone, 8 threads", "/s", rates["eight"]),
         Row("uploads / disk with one thread", "", ratios(rates["uploads"], rates["one"]), Target(0.2)),
@@ -58,7 +60,8 @@ def run(session: Session) -> Iterable[Row]:
     ]
 
 
-def _row(measure: str, found: list[Result]) -> Row:
+def row_of(measure: str, found: list[Result]) -> Row:
+    """The rate of some runs."""
     cpu = statistics.median(each.cpu_us for each in found)
     p99 = statistics.median(each.p99_ms for each in found)
     return Row(measure, "/s", tuple(each.rate for each in found), note=f"{cpu:.0f} us CPU each, p99 {p99:.1f} ms")
@@ -70,37 +73,51 @@ async def fill(index: Index) -> str:
     return await seed.token(index)
 
 
-def write_uploads(path: Path, secret: str, count: int, *, projects: int) -> None:
+def write_uploads(path: Path, secret: str, count: int, *, projects: int, to: str = UPLOAD_PATH) -> None:
     """Upload requests of as many different wheels, in turns over the projects; made on every core."""
-    request = partial(_request, load.basic(secret), projects)
+    request = partial(_request, to, load.basic(secret), projects)
     with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
         load.write_requests(path, pool.imap(request, range(count), chunksize=100))
 
 
-def _request(basic: str, projects: int, number: int) -> bytes:
+def _request(to: str, basic: str, projects: int, number: int) -> bytes:
     # The projects that exist have the version 1.0; new projects are those beyond them.
     first = 0 if projects == PROJECTS else PROJECTS
     body = forms.small_form(f"project-{first + number % projects}", f"1.{1 + number // projects}")
-    return load.post(f"/{seed.REGISTRY}/legacy/", body, Content_Type=forms.CONTENT_TYPE, Authorization=basic)
+    return load.post(to, body, Content_Type=forms.CONTENT_TYPE, Authorization=basic)
 
 
-def _upload(session: Session, template: Path, requests: Path, count: int) -> Callable[[int], Result]:
+def upload(
+    session: Session, template: Path, requests: Path, count: int, *, processes: int = 1
+) -> Callable[[int], Result]:
     """Each run has a fresh copy of the index, so that pages are as long in the last run as in the first."""
 
     def once(number: int) -> Result:
-        home = session.folder / f"{requests.stem}-{number}"
+        home = session.folder / f"{requests.stem}-{processes}-{number}"
         shutil.copytree(template, home)
-        with server.mintmark(home) as running:
+        with server.mintmark(home, processes=processes) as running:
             settle()
-            result = load.run(
-                running.url, requests, session.seconds, connections=CLIENTS, server_pid=running.pid, again=False
-            )
-            if result.requests + CLIENTS >= count:
-                raise BenchError("all wheels were used up: raise WHEELS_PER_SECOND")
+            result = send(session, running, requests, count)
             _check_visible(home / "data" / "pages" / seed.REGISTRY / "simple", result.requests)
         return result
 
     return once
+
+
+def send(session: Session, target: Running, requests: Path, count: int) -> Result:
+    """Upload the wheels, of which there are `count`, for as long as a run takes."""
+    result = load.run(
+        target.url,
+        requests,
+        session.seconds,
+        connections=CLIENTS,
+        server_pid=target.pid,
+        others=target.others,
+        again=False,
+    )
+    if result.requests + CLIENTS >= count:
+        raise BenchError("all wheels were used up: raise WHEELS_PER_SECOND")
+    return result
 
 
 def _check_visible(simple: Path, acknowledged: int) -> None:
