@@ -1,9 +1,9 @@
 """Writes the parts of the documentation that the code already knows.
 
 Owns the blocks between `<!-- derived:begin NAME -->` and `<!-- derived:end -->` in the Markdown files of this folder:
-settings, error codes, keys of the trust file, providers, commands, routes, invariants, figures. Leaves all other prose
-to people. Run it to write them anew (`make docs`); with `--check` it changes nothing, and fails with the difference
-when a block is stale.
+settings, error codes, checks, keys of the trust file, providers, commands, routes, invariants, figures. Leaves all
+other prose to people. Run it to write them anew (`make docs`); with `--check` it changes nothing, and fails with the
+difference when a block is stale.
 """  # noqa: INP001 - a script beside its pages, not a package
 
 from __future__ import annotations
@@ -24,13 +24,26 @@ from aiohttp.web import RouteDef
 
 from mintmark.cli.main import COMMANDS, main
 from mintmark.core import trust_keys as trust
+from mintmark.core.checks import digests
+from mintmark.core.checks.examine import CHECKS
+from mintmark.core.checks.rule import Rule
 from mintmark.core.codes import CODES
+from mintmark.core.dist import (
+    gather,
+    limits,
+    tar_members,
+    tar_stream,
+    zip_directory,
+    zip_fields,
+    zip_members,
+    zip_stream,
+)
 from mintmark.core.jwt import LEEWAY_SECONDS
 from mintmark.core.names import derive_audience, gitlab_variable
 from mintmark.core.providers import BY_SLUG, PROVIDERS
 from mintmark.core.providers.model import Provider
 from mintmark.settings import ENVIRONMENT_PREFIX, Settings
-from mintmark.web import exchange, files, operations, simple, upload
+from mintmark.web import exchange, files, operations, project_json, simple, upload
 from mintmark.web.pages import errors
 
 DOCS = Path(__file__).resolve().parent
@@ -122,6 +135,26 @@ def error_codes() -> str:
         for code in CODES.values()
     ]
     return "\n\n".join([_table(("code", "HTTP", "title"), rows), *sections])
+
+
+def _rules(title: str, rules: Iterable[Rule]) -> str:
+    rows = ((_code(rule.id), rule.grade.name.lower(), _code(rule.code), rule.meaning, rule.cure) for rule in rules)
+    return f"## {title}\n\n{_table(('finding', 'grade', 'code', 'what has to be so', 'what helps'), rows)}"
+
+
+def checks() -> str:
+    """Every finding of every check, those of the archives' readers last."""
+    readers = (gather, limits, zip_stream, zip_fields, zip_directory, zip_members, tar_stream, tar_members)
+    faults = [(_code(name), meaning) for reader in readers for name, meaning in reader.FINDINGS.items()]
+    return "\n\n".join(
+        [
+            _rules("Digests", digests.FINDINGS),
+            *(_rules(check.title, check.findings) for check in CHECKS),
+            "## The archive itself",
+            "All have the code `invalid-distribution`.",
+            _table(("finding", "what is wrong"), faults),
+        ]
+    )
 
 
 def _keys(keys: Iterable[tuple[str, trust.Key]]) -> str:
@@ -241,6 +274,7 @@ def routes() -> str:
     tables = (
         simple.HOT_ROUTES,
         simple.ROUTES,
+        project_json.ROUTES,
         files.ROUTES,
         upload.ROUTES,
         exchange.ROUTES,
@@ -318,6 +352,7 @@ def _figure(value: float, unit: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "errors": error_codes,
+    "checks": checks,
     "registry-keys": lambda: _keys(trust.REGISTRY_KEYS.items()),
     "issuer-keys": lambda: _keys(trust.ISSUER_KEYS.items()),
     "publisher-keys": lambda: _keys(trust.PUBLISHER_KEYS.items()),

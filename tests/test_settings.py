@@ -73,7 +73,7 @@ def test_numbers_have_bounds_and_units() -> None:
         if kind is int:
             assert meta.ge is not None
             assert meta.le is not None
-            assert name.endswith(("_seconds", "_bytes", "_per_minute", "_limit"))
+            assert name.endswith(("_seconds", "_days", "_bytes", "_per_minute", "_limit"))
 
 
 def test_defaults_are_safe_ones(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,21 @@ import structlog
 
 from mintmark.core.errors import Rejected, Unavailable
 from mintmark.service.directory import Directory
+from mintmark.service.fsck import Fsck
 from mintmark.service.limits import Limit
 from mintmark.service.ports import Clock, Entropy, Keys
+from mintmark.service.projects import LifeCycle
 from mintmark.service.renderer import Renderer
+from mintmark.service.restore import after_restore
 from mintmark.service.steps import Reached, ignore
+from mintmark.service.sweep import DAY_SECONDS, Progress, Sweep
 from mintmark.service.tokens import Tokens
 from mintmark.service.trust import Trust
 from mintmark.settings import Settings
-from mintmark.store import data_dir
+from mintmark.store import backup, data_dir
+from mintmark.store.backup import Made
 from mintmark.store.blobs_dir import DirectoryBlobs
+from mintmark.store.description_process import DescriptionProcess
 from mintmark.store.ledger.sqlite import open_ledger
 from mintmark.store.pages_dir import DirectoryPages
 from mintmark.store.system import SystemClock, SystemEntropy
@@ -32,14 +39,21 @@ from mintmark.store.system import SystemClock, SystemEntropy
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from mintmark.service.importing import Import
     from mintmark.store.keys_http import HttpKeys
     from mintmark.web.context import Services
 
 LOG = structlog.get_logger("mintmark")
 # Enough to keep several disks' queues busy; each thread holds at most one piece of a file.
 RECEIVING_THREADS = 8
+# As many as an import may have jobs: they wait for the disk more than they compute.
+IMPORTING_THREADS = 32
 # How long a page may stay behind when its writer died beside a running server, or when the disk was full.
 HEAL_SECONDS = 30.0
+# How long a start waits for pages that a crash left behind.
+HEAL_FIRST_SECONDS = 5.0
+# Not at the start, when there is enough to do.
+FIRST_SWEEP_SECONDS = 600.0
 
 
 class Index:
@@ -63,9 +77,29 @@ class Index:
         self.renderer = Renderer(self.ledger, self.pages, reached=reached)
         self.trust = Trust(self.ledger, self.clock)
         self.tokens = Tokens(self.ledger, self.clock, self.entropy)
+        self.life_cycle = LifeCycle(self.ledger, self.clock, self.renderer, reached=reached)
+        self._descriptions = DescriptionProcess()
         self._keys: HttpKeys | None = None
         self._receiving: ThreadPoolExecutor | None = None
+        self._importing: ThreadPoolExecutor | None = None
         self._healing: asyncio.Task[None] | None = None
+        self._healed_once = asyncio.Event()
+        self._sweeping: asyncio.Task[None] | None = None
+
+    @cached_property
+    def blobs(self) -> DirectoryBlobs:
+        """Made when it is needed: most commands have nothing to do with files."""
+        return DirectoryBlobs(self.directory_path)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Removes what nobody needs any more."""
+        return Sweep(self.ledger, self.blobs, self.pages, self.clock, audit_days=self.settings.audit_keep_days)
+
+    @cached_property
+    def fsck(self) -> Fsck:
+        """Compares everything with everything."""
+        return Fsck(self.ledger, self.blobs, self.pages, self.renderer, self.clock)
 
     def application(self, keys: Keys | None = None, *, accept_lab: bool = False) -> web.Application:
         """The web application. `keys` replaces fetching, for the lab; `accept_lab` is for `serve --dev` only."""
@@ -86,6 +120,22 @@ class Index:
         app.on_startup.append(self._start)
         return app
 
+    def importer(self) -> Import:
+        """The use case of bringing in an existing index, with threads of its own; beside a running server too."""
+        from mintmark.service.importing import Import
+
+        if self._importing is None:
+            self._importing = ThreadPoolExecutor(IMPORTING_THREADS, thread_name_prefix="import")
+        return Import(
+            self.ledger,
+            DirectoryBlobs(self.directory_path),
+            self.clock,
+            self.renderer,
+            self._importing,
+            reached=self._reached,
+            file_limit_bytes=self.settings.file_limit_bytes,
+        )
+
     def _services(self, keys: Keys, receiving: ThreadPoolExecutor) -> Services:
         from mintmark.service.browse import Browse
         from mintmark.service.burn import Burn
@@ -102,7 +152,7 @@ class Index:
             clock, settings.failed_credentials_per_address_per_minute, "wrong credentials from this address"
         )
         gate = Gate(self.ledger, clock, failures_per_address=failures)
-        blobs = DirectoryBlobs(self.directory_path)
+        blobs = self.blobs
         return Services(
             wire=Wire(
                 base_url=settings.base_url,
@@ -138,6 +188,7 @@ class Index:
                 blobs,
                 clock,
                 self.renderer,
+                self._descriptions,
                 receiving,
                 reached=self._reached,
                 file_limit_bytes=settings.file_limit_bytes,
@@ -148,8 +199,14 @@ class Index:
     async def _start(self, _app: web.Application) -> None:
         if self._keys is not None:
             await self._keys.start()
-        await self._heal()
+        pages_are_new = await self._adopt_pages()
         self._healing = asyncio.create_task(self._heal_forever(), name="mintmark-heal")
+        if not pages_are_new:
+            # Pages that are behind would be served. Absent ones are rendered when somebody asks for them, so nobody
+            # waits for all pages of a large index after a restart of the machine.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._healed_once.wait(), HEAL_FIRST_SECONDS)
+        self._sweeping = asyncio.create_task(self._sweep_forever(), name="mintmark-sweep")
 
     async def _heal(self) -> None:
         try:
@@ -164,20 +221,66 @@ class Index:
             if healed:
                 LOG.info("pages rendered again", pages=healed)
 
+    async def _adopt_pages(self) -> bool:
+        try:
+            return await self.renderer.adopt()
+        except (Rejected, Unavailable) as error:
+            LOG.warning("pages are behind", private=error.private)
+            return False
+
     async def _heal_forever(self) -> None:
         while True:
-            await asyncio.sleep(HEAL_SECONDS)
             await self._heal()
+            self._healed_once.set()
+            await asyncio.sleep(HEAL_SECONDS)
+
+    async def _sweep_forever(self) -> None:
+        await asyncio.sleep(FIRST_SWEEP_SECONDS)
+        while True:
+            try:
+                swept = await self.sweep()
+            except Exception:
+                # What is left lying around keeps nobody from working; tomorrow is another day.
+                LOG.exception("sweeping failed")
+            else:
+                if swept.anything:
+                    LOG.info("swept", **swept.facts())
+            await asyncio.sleep(DAY_SECONDS)
 
     async def close(self) -> None:
         """Stop everything this index started, in the opposite order, whatever fails on the way."""
         async with AsyncExitStack() as last_first:
             last_first.push_async_callback(self.ledger.close)
             last_first.push_async_callback(self.renderer.close)
+            last_first.push_async_callback(self._descriptions.close)
             if self._receiving is not None:
                 last_first.callback(self._receiving.shutdown)
+            if self._importing is not None:
+                last_first.callback(self._importing.shutdown)
             if self._keys is not None:
                 last_first.push_async_callback(self._keys.close)
-            if self._healing is not None:
-                self._healing.cancel()
-                await asyncio.gather(self._healing, return_exceptions=True)
+            running = [task for task in (self._healing, self._sweeping) if task is not None]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def restore_backup(
+    source: Path,
+    snapshot: str,
+    directory: Path,
+    *,
+    incomplete: bool,
+    progress: Progress,
+    clock: Clock | None = None,
+) -> Made:
+    """Make a data directory of a backup: copied, migrated, safe to use, and only then an index."""
+    made = await asyncio.to_thread(backup.unpack, source, snapshot, directory, incomplete=incomplete, progress=progress)
+    now = int((clock or SystemClock()).now())
+    ledger = await asyncio.to_thread(open_ledger, directory / backup.UNFINISHED_LEDGER)
+    try:
+        await ledger.write(lambda tx: after_restore(tx, now, made.name))
+    finally:
+        await ledger.close()
+    await asyncio.to_thread(backup.finish, directory)
+    return made

@@ -91,6 +91,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     outbound_proxy: Annotated[
         str, _says("Proxy for fetching issuers' documents. The environment's proxy variables are ignored.")
     ] = ""
+    audit_keep_days: Annotated[
+        int, _number("How many days events of the audit log are kept; 0 keeps them for ever.", 0, 36_500)
+    ] = 400
     metrics_networks: Annotated[tuple[str, ...], _says("Networks that may read `/-/metrics`.")] = (
         "127.0.0.0/8",
         "::1/128",

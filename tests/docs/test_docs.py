@@ -23,7 +23,7 @@ from mintmark.core.codes import CODES
 from mintmark.core.providers import PROVIDERS
 from mintmark.core.records import OPERATOR
 from mintmark.settings import Settings, load
-from mintmark.web import exchange, files, operations, simple, upload
+from mintmark.web import exchange, files, operations, project_json, simple, upload
 from mintmark.web.pages import errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def test_every_error_code() -> None:
 
 
 def all_routes() -> Iterator[RouteDef]:
-    for module in (simple, files, upload, exchange, operations, errors):
+    for module in (simple, project_json, files, upload, exchange, operations, errors):
         yield from getattr(module, "HOT_ROUTES", ())
         yield from module.ROUTES
 
@@ -109,7 +109,7 @@ def test_every_route() -> None:
     text = read("routes.md")
     folder = Path(str(mintmark.web.__file__ or next(iter(mintmark.web.__path__)))).parent
     with_routes = [path for path in (folder).rglob("*.py") if re.search(r"^ROUTES = ", path.read_text(), re.MULTILINE)]
-    assert len(with_routes) == 6, "a module with routes is missing here and in docs/derive.py"
+    assert len(with_routes) == 7, "a module with routes is missing here and in docs/derive.py"
     for route in all_routes():
         assert f"`{route.path}`" in text, route.path
         assert route.handler.__doc__

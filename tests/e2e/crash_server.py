@@ -25,6 +25,8 @@ from typing import IO, Any
 import msgspec
 
 from mintmark.assemble import Index
+from mintmark.core.life_cycle import WholeVersion
+from mintmark.core.records import OPERATOR
 from mintmark.logs import configure
 from mintmark.service.steps import Step
 from mintmark.settings import Settings
@@ -74,7 +76,11 @@ class Nursery:
         assert server.url, "the server ended; see its standard error"
         return server
 
-    def begin(self, data_dir: Path, kill_at: Step | None) -> Server:
+    def yank(self, data_dir: Path, project: str, version: str, kill_at: Step) -> Server:
+        """An operator's command, beside no server or several; it ends by itself."""
+        return self.begin(data_dir, kill_at, yank=[project, version])
+
+    def begin(self, data_dir: Path, kill_at: Step | None, **more: object) -> Server:
         """A server that may have died before it listened; its `url` is "" then."""
         settings = {
             "data_dir": str(data_dir),
@@ -82,7 +88,7 @@ class Nursery:
             "listen": "127.0.0.1:0",
             "mints_per_address_per_minute": 0,
         }
-        answer = self.ask({"settings": settings, "kill_at": kill_at})
+        answer = self.ask({"settings": settings, "kill_at": kill_at, **more})
         return Server(answer["pid"], f"http://127.0.0.1:{answer['port']}" if answer["port"] else "", self)
 
     def ask(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -132,6 +138,10 @@ async def serve(order: dict[str, Any], listens: int) -> None:
 
     index = Index(settings, reached=reached)
     try:
+        if "yank" in order:
+            project, version = order["yank"]
+            await index.life_cycle.yank("acme", project, WholeVersion(version), "broken", OPERATOR)
+            return
         async with listening(index.application(), settings) as port:
             os.write(listens, str(port).encode())
             os.close(listens)

@@ -113,7 +113,7 @@ async def visible(world: World, secret: str, file: tuple[str, bytes]) -> bool:
 
 
 def test_every_step_is_covered() -> None:
-    assert {*UPLOAD_STEPS, *MINT_STEPS} == set(Step)
+    assert {*UPLOAD_STEPS, *MINT_STEPS, Step.CHANGE_COMMITTED} == set(Step)
 
 
 def left_over(data_dir: Path) -> list[str]:
@@ -171,6 +171,24 @@ async def test_killed_while_healing(servers: Nursery, template: Template, data_d
     server = servers.start(data_dir)
     async with talking(server, template) as world:
         assert await visible(world, template.secret, file)
+    server.stop()
+
+
+# -- a change of what is there ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a server"])
+async def test_killed_while_yanking(servers: Nursery, template: Template, data_dir: Path, beside: bool) -> None:
+    other = servers.start(data_dir) if beside else None
+    assert servers.yank(data_dir, "widget", "1.0", Step.CHANGE_COMMITTED).ended() == -signal.SIGKILL
+    if other is not None:
+        # Its page is behind until somebody heals it; a server does so by itself, at the latest when it starts.
+        other.stop()
+    server = servers.start(data_dir)
+    async with talking(server, template) as world:
+        page = await world.get("/acme/simple/widget/", auth=template.secret, headers=JSON)
+        assert [each["yanked"] for each in page.json["files"]] == ["broken"]
+        assert await visible_sdist(world, template.secret)
     server.stop()
 
 

@@ -42,6 +42,8 @@ class Server:
     authority: Authority
     signer: Signer
     process: subprocess.Popen[bytes]
+    inside: tuple[str, ...] = ()
+    """What every command is run through, where the server lives in a world of its own."""
 
     @property
     def base_url(self) -> str:
@@ -64,7 +66,7 @@ class Server:
     def run(self, *words: str, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            words,
+            (*self.inside, *words),
             env=self.environment() | dict(more or {}),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
@@ -96,9 +98,12 @@ class Server:
 
 @contextmanager
 def running_server(
-    directory: Path, *, proxied: bool, prefix: Sequence[str] = (), **settings: object
+    directory: Path, *, proxied: bool, prefix: Sequence[str] = (), inside: Sequence[str] = (), **settings: object
 ) -> Iterator[Server]:
-    """A production server with the registry `acme`; `prefix` is put in front of its command."""
+    """A production server with the registry `acme`.
+
+    `prefix` is put in front of its command, `inside` in front of that and of every other one.
+    """
     authority = Authority.open(directory / "ca", time.time())
     certificate, key = authority.issue(("localhost", "127.0.0.1"))
     port = free_port()
@@ -121,14 +126,14 @@ def running_server(
     (directory / "keys.json").write_bytes(signer.jwks())
     with (directory / "serve.log").open("wb") as log:
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "mintmark", "--config", str(directory / "mintmark.toml"), "serve"],
+            [*inside, *prefix, sys.executable, "-m", "mintmark", "--config", str(directory / "mintmark.toml"), "serve"],
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    server = Server(directory, port, public_port, authority, signer, process)
+    server = Server(directory, port, public_port, authority, signer, process, tuple(inside))
     try:
         _wait(server, tls=not proxied)
         server.mintmark("registry", "create", "acme")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import sqlite3
@@ -118,12 +117,8 @@ async def test_the_order_of_one_upload(recorded: tuple[World, Disk]) -> None:
         *replaced("pages/acme/simple"),
         Step.UPLOAD_PAGES_REPLACED,
     ]
-    # Only what is durable loses its dirty mark.
-    assert disk.calls[-1] == Step.UPLOAD_PAGES_MARKED
-    assert {call.split()[0] for call in disk.calls[settled:-1]} == {"fsync"}
-    for folder in ("pages/acme/simple", "pages/acme/simple/widget"):
-        for name in ("", "/index.json", "/index.html"):
-            assert f"fsync {folder}{name}" in disk.calls[settled:-1]
+    # Pages can be made again: nobody waits for their way to the disk (ADR 0012).
+    assert disk.calls[settled:] == [Step.UPLOAD_PAGES_MARKED]
     # Before the transaction's commit, the blob's content and name survive whatever happens.
     assert content in disk.durable_at[Step.UPLOAD_RECORDED]
     assert content not in disk.durable_at[Step.UPLOAD_CHECKED]
@@ -318,23 +313,6 @@ async def test_marks_wait_for_a_ledger_that_cannot_be_written(world: World) -> N
         other.execute("ROLLBACK")
     finally:
         other.close()
-    assert (await _project(world)).rendered == 0
-    await world.index.renderer.close()
-    assert (await _project(world)).rendered == 1
-
-
-async def test_a_page_that_is_not_durable_keeps_its_mark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (await world.upload(await world.token(), wheel())).status == 200
-    fsync = os.fsync
-
-    def broken(descriptor: int) -> None:
-        if "/pages/" in os.readlink(f"/proc/self/fd/{descriptor}"):
-            raise OSError(errno.EIO, "Input/output error")
-        fsync(descriptor)
-
-    with monkeypatch.context() as disk:
-        disk.setattr(os, "fsync", broken)
-        await world.index.renderer.close()
     assert (await _project(world)).rendered == 0
     await world.index.renderer.close()
     assert (await _project(world)).rendered == 1

@@ -17,12 +17,12 @@ from engines import registry
 from sqlalchemy import event
 
 from mintmark.core.errors import Rejected, Unavailable
+from mintmark.service.grouping import GROUP_MAX, Group, Outcome
 from mintmark.service.ports import Transaction
 from mintmark.store.ledger import sqlite as sqlite_ledger
-from mintmark.store.ledger.group_commit import GROUP_MAX, GroupCommit, Outcome, Work
 from mintmark.store.ledger.nouns import SqlTransaction
 from mintmark.store.ledger.session import Statement
-from mintmark.store.ledger.sqlite import SqliteLedger, open_ledger, translate
+from mintmark.store.ledger.sqlite import SqliteLedger, Work, open_ledger, translate
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def answer(number: int, _: Transaction) -> int:
 async def test_whoever_waits_for_a_commit_shares_the_next_one() -> None:
     engine = Engine()
     with ThreadPoolExecutor(1) as executor:
-        group = GroupCommit(lambda works: in_thread(executor, engine, works))
+        group: Group[Work] = Group(lambda works: in_thread(executor, engine, works))
         first = asyncio.create_task(group.run(lambda _: "first"))
         assert await asyncio.to_thread(engine.began.wait, 10)
         others = [asyncio.create_task(group.run(partial(answer, number))) for number in range(GROUP_MAX + 6)]
@@ -92,7 +92,7 @@ async def test_a_failed_commit_is_everybodys_and_the_next_one_works() -> None:
     engine.trouble = LookupError("no disk")
     engine.go_on.set()
     with ThreadPoolExecutor(1) as executor:
-        group = GroupCommit(lambda works: in_thread(executor, engine, works))
+        group: Group[Work] = Group(lambda works: in_thread(executor, engine, works))
         outcomes = await asyncio.gather(*(group.run(lambda _: 1) for _ in range(3)), return_exceptions=True)
         assert [str(outcome) for outcome in outcomes] == ["no disk"] * 3
         engine.trouble = None

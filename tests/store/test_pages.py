@@ -47,7 +47,7 @@ def test_a_page_in_all_its_forms(make: Callable[[], Pages]) -> None:
     for form, page in found.items():
         assert page is not None
         assert page.body == forms(1)[form]
-        assert gzip.decompress(page.gzip) == page.body
+        assert gzip.decompress(page.gzip or b"") == page.body
         assert page == pages.find("acme", "widget", form)
     assert len({page.etag for page in found.values() if page}) == 2
     pages.replace("acme", "widget", 2, forms(2))
@@ -96,7 +96,6 @@ def test_names_that_have_no_page(make: Callable[[], Pages], name: str) -> None:
     pages.replace("acme", "a", 1, forms(1))
     pages.replace("acme", "", 1, forms(1))
     assert pages.find("acme", name, "json") is None
-    pages.settle([("acme", "unknown")])
 
 
 def test_readers_see_whole_pages_and_never_an_older_one(make: Callable[[], Pages]) -> None:
@@ -193,7 +192,9 @@ def test_what_a_crash_left_beside_a_page_does_not_pile_up(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     (folder / ".index.json~").write_bytes(b"half")
     pages.replace("acme", "widget", 1, forms(1))
-    assert {path.name for path in folder.iterdir()} == {"index.json", "index.html", ".changes"}
+    assert {path.name for path in folder.iterdir()} == {
+        "index.json", "index.json.gz", "index.html", "index.html.gz", ".changes",
+    }  # fmt: skip
 
 
 def test_what_cannot_be_written_leaves_the_page_alone(tmp_path: Path) -> None:
@@ -209,27 +210,21 @@ def test_what_cannot_be_written_leaves_the_page_alone(tmp_path: Path) -> None:
     assert body(pages) == page_body(2)
 
 
-def test_settling_syncs_the_page_and_every_name_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = DirectoryPages(tmp_path)
-    synced: list[str] = []
+@pytest.mark.parametrize(("boot", "synced"), [("one", False), ("", True)])
+def test_pages_are_synced_only_where_nobody_knows_of_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str, synced: bool
+) -> None:
+    pages = DirectoryPages(tmp_path, boot)
+    seen: list[str] = []
     fsync = os.fsync
 
     def recorded(descriptor: int) -> None:
-        synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / "pages"))
+        seen.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path / "pages"))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recorded)
-    shown = [("acme", ""), ("acme", "widget"), ("acme", "gadget")]
-    for registry, project in shown:
-        pages.replace(registry, project, 1, forms(1))
-    # Not while somebody waits for it.
-    assert synced == []
-    pages.settle(shown)
-    homes = ("acme/simple", "acme/simple/widget", "acme/simple/gadget")
-    contents = {f"{home}/index.{form}" for home in homes for form in ("json", "html")}
-    assert set(synced[:6]) == contents
-    # Every folder once, however many pages share it.
-    assert sorted(synced[6:]) == sorted([*homes, "acme", "."])
+    pages.replace("acme", "widget", 1, forms(1))
+    assert len(seen) == (4 if synced else 0)
 
 
 def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,4 +236,140 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         for number in range(10):
             assert body(pages, f"p{number}") == page_body(number)
     assert pages._cached_bytes <= 100_000
-    assert pages._cached_bytes == sum(len(page.body) + len(page.gzip) for _, page in pages._cache.values())
+    assert pages._cached_bytes == sum(len(page.body) + len(page.gzip or b"") for _, page in pages._cache.values())
+
+
+# -- compressed pages ------------------------------------------------------------------------------------------------
+
+
+def size_of(count: int) -> bytes:
+    return b"<" + b"x" * (count - 1)
+
+
+@pytest.mark.parametrize("count", [1, pages_dir.GZIP_MIN_BYTES - 1])
+def test_what_fits_into_a_packet_is_not_compressed(tmp_path: Path, count: int) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 1, {"json": size_of(count)})
+    page = pages.find("acme", "widget", "json")
+    assert page is not None
+    assert page.gzip is None
+
+
+@pytest.mark.parametrize(
+    ("count", "stored"),
+    [(pages_dir.GZIP_MIN_BYTES, False), (pages_dir.GZIP_STORED_MIN_BYTES - 1, False),
+     (pages_dir.GZIP_STORED_MIN_BYTES, True), (300_000, True)],
+)  # fmt: skip
+def test_large_pages_are_compressed_when_they_are_written(tmp_path: Path, count: int, stored: bool) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 1, {"json": size_of(count)})
+    beside = tmp_path / "pages/acme/simple/widget/index.json.gz"
+    assert beside.exists() == stored
+    page = pages.find("acme", "widget", "json")
+    assert page is not None
+    assert gzip.decompress(page.gzip or b"") == size_of(count)
+    assert not stored or beside.read_bytes() == page.gzip
+
+
+def test_a_page_that_became_small_leaves_no_compressed_one(tmp_path: Path) -> None:
+    """A front server would go on serving it."""
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 1, {"json": size_of(50_000)})
+    pages.replace("acme", "widget", 2, {"json": size_of(2_000)})
+    assert not (tmp_path / "pages/acme/simple/widget/index.json.gz").exists()
+    page = pages.find("acme", "widget", "json")
+    assert page is not None
+    assert gzip.decompress(page.gzip or b"") == size_of(2_000)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\0" * 100, b"\x1f\x8b", gzip.compress(b"<" + page_body(7)), gzip.compress(page_body(1))[:-20],
+     gzip.compress(page_body(1) + b"more"), gzip.compress(page_body(1)[:-1])],
+    ids=["empty", "zeros", "begin", "another", "cut", "longer", "shorter"],
+)  # fmt: skip
+def test_a_compressed_page_of_another_age_is_never_served(tmp_path: Path, damage: bytes) -> None:
+    """A crash between the two, or a reader between the two."""
+    DirectoryPages(tmp_path).replace("acme", "widget", 1, forms(1))
+    beside = tmp_path / "pages/acme/simple/widget/index.json.gz"
+    assert beside.exists()
+    beside.write_bytes(damage)
+    page = DirectoryPages(tmp_path).find("acme", "widget", "json")
+    assert page is not None
+    assert (page.body, gzip.decompress(page.gzip or b"")) == (page_body(1), page_body(1))
+
+
+def test_both_codings_of_a_page_are_one_page_whoever_writes(tmp_path: Path) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 0, forms(0))
+    done = threading.Event()
+    problems: list[int] = []
+
+    def reader() -> None:
+        while not done.is_set():
+            # A fresh instance has nothing in memory.
+            page = DirectoryPages(tmp_path).find("acme", "widget", "json")
+            if page is None or gzip.decompress(page.gzip or b"") != page.body:
+                problems.append(1)
+
+    readers = [threading.Thread(target=reader) for _ in range(2)]
+    for thread in readers:
+        thread.start()
+    for number in range(1, 60):
+        pages.replace("acme", "widget", number, forms(number))
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert problems == []
+
+
+# -- derived pages ---------------------------------------------------------------------------------------------------
+
+
+def test_a_derived_page_is_kept_until_the_page_is_replaced(make: Callable[[], Pages]) -> None:
+    pages = make()
+    pages.replace("acme", "widget", 4, forms(4))
+    assert pages.derived("acme", "widget", 4, "pypi-1") is None
+    made = pages.derive("acme", "widget", 4, "pypi-1", page_body(4))
+    assert made.body == page_body(4)
+    assert gzip.decompress(made.gzip or b"") == made.body
+    assert pages.derived("acme", "widget", 4, "pypi-1") == made == make().derived("acme", "widget", 4, "pypi-1")
+    for changes, form in ((3, "pypi-1"), (5, "pypi-1"), (4, "pypi-2")):
+        assert pages.derived("acme", "widget", changes, form) is None
+    pages.replace("acme", "widget", 5, forms(5))
+    assert pages.derived("acme", "widget", 4, "pypi-1") is None
+    # Nor again, by whoever was slow.
+    late = pages.derive("acme", "widget", 4, "pypi-1", page_body(4))
+    assert late == made
+    assert pages.derived("acme", "widget", 4, "pypi-1") is None
+    assert body(pages) == page_body(5)
+
+
+def test_a_derived_page_without_a_page_is_made_and_not_kept(make: Callable[[], Pages]) -> None:
+    pages = make()
+    assert pages.derive("acme", "widget", 1, "pypi-1", b"{}").body == b"{}"
+    assert pages.derived("acme", "widget", 1, "pypi-1") is None
+    assert body(pages) is None
+
+
+def test_derived_pages_do_not_pile_up(tmp_path: Path) -> None:
+    pages = DirectoryPages(tmp_path)
+    for number in range(1, 4):
+        pages.replace("acme", "widget", number, forms(number))
+        pages.derive("acme", "widget", number, "pypi-1", page_body(number))
+        pages.derive("acme", "widget", number, "pypi-2", b"{}")
+    folder = tmp_path / "pages/acme/simple/widget"
+    assert {path.name for path in (folder / "derived").iterdir()} == {"pypi-1.3", "pypi-1.3.gz", "pypi-2.3"}
+    pages.replace("acme", "widget", 4, forms(4))
+    assert not (folder / "derived").exists()
+    pages.derive("acme", "widget", 4, "pypi-1", b"{}")
+    assert pages.remove("acme", "widget")
+    assert not folder.exists()
+
+
+def test_a_derived_page_that_cannot_be_kept_is_served_all_the_same(tmp_path: Path) -> None:
+    pages = DirectoryPages(tmp_path)
+    pages.replace("acme", "widget", 1, forms(1))
+    (tmp_path / "pages/acme/simple/widget/derived").write_bytes(b"in the way")
+    assert pages.derive("acme", "widget", 1, "pypi-1", b"{}").body == b"{}"
+    assert pages.derived("acme", "widget", 1, "pypi-1") is None

@@ -232,7 +232,7 @@ class Room:
         await self.world.index.ledger.write(work)
 
     def set_status(self, project: str, status: str) -> None:
-        """Archive or quarantine a project, for which there is no command yet."""
+        """Archive or quarantine a project behind the running server's back; its pages stay as they are."""
         self.execute("UPDATE projects SET status = ?", status, project=project)
 
     def execute(self, update: str, *values: str, project: str = "widget") -> None:

@@ -199,7 +199,8 @@ def upload_form(file: tuple[str, bytes], **fields: Any) -> aiohttp.FormData:
         "pyversion": "py3" if kind == "bdist_wheel" else "source",
         "requires_python": "",
     } | fields
-    form = aiohttp.FormData(default_to_multipart=True)
+    # Quoting would turn the "+" of a local version into "%2B", which no uploader does.
+    form = aiohttp.FormData(quote_fields="+" not in filename, default_to_multipart=True)
     for key, value in values.items():
         for each in value if isinstance(value, list) else [value]:
             if each is not None:

@@ -30,7 +30,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "registry": ("mintmark.cli.registry:registry", "Create, list, show and remove registries."),
     "issuer": ("mintmark.cli.issuer:issuer", "Trust identity providers."),
     "publisher": ("mintmark.cli.publisher:publisher", "Say who may publish what."),
+    "project": ("mintmark.cli.project:project", "Yank, delete, archive, quarantine: what happens after an upload."),
+    "import": ("mintmark.cli.import_:import_", "Bring an existing index, or a folder of packages, into a registry."),
     "token": ("mintmark.cli.token:token", "API tokens, for what has no identity token."),
+    "sweep": ("mintmark.cli.sweep:sweep", "Remove what nobody needs any more."),
+    "fsck": ("mintmark.cli.fsck:fsck", "Check every file, every row and every page."),
+    "backup": ("mintmark.cli.backup:backup", "Copy everything to another folder, beside a running server."),
+    "restore": ("mintmark.cli.backup:restore", "Make a data directory of a backup."),
     "audit": ("mintmark.cli.audit:audit", "Show what happened, by whom."),
     "lab": ("mintmark.cli.lab:lab", "Run a command as if in a CI job (beside serve --dev)."),
 }

@@ -10,13 +10,15 @@ import hashlib
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from mintmark.core import project_json
 from mintmark.core.dist.archive import read_metadata
 from mintmark.core.dist.filename import parse_filename
 from mintmark.core.errors import Rejected, Unavailable
-from mintmark.core.records import File, Registry
+from mintmark.core.life_cycle import why_not_offered
+from mintmark.core.records import File, Project, Registry
 from mintmark.service.gate import Gate
-from mintmark.service.ports import BlobReader, Blobs, Ledger, Page, Pages
-from mintmark.service.renderer import FILE_STATES_SHOWN, Renderer
+from mintmark.service.ports import BlobReader, Blobs, Ledger, Page, Pages, Transaction
+from mintmark.service.renderer import Renderer
 
 METADATA_SUFFIX = ".metadata"
 
@@ -62,6 +64,46 @@ class Browse:
             raise Rejected("not-found", "The page is gone.")
         return page
 
+    async def project_json(
+        self, registry: Registry, name: str, version: str | None, root: str, authorization: str | None, address: str
+    ) -> Page:
+        """The JSON document about a project's newest release and all its files, or about one release.
+
+        URLs in it begin with `root`. Made for the first reader after a change, from the metadata of one file. Raises
+        `Rejected`, and `Unavailable` when that file is damaged.
+        """
+        if registry.private:
+            await self._gate.reader(registry, name, authorization, address)
+        missing = Rejected("not-found", f"The registry {registry.slug} has no such project or release.")
+        project = await self._ledger.glance(lambda tx: tx.projects.find(registry.id, name))
+        # At once, whatever was kept.
+        if project is None or project.status == "quarantined":
+            raise missing
+        if version is not None and len(version) > project_json.VERSION_MAX_CHARACTERS:
+            raise missing
+        form = project_json.form_name(root, version)
+        # Kept under the number of changes that it shows: whatever changes makes it another page.
+        page = self._pages.derived(registry.slug, name, project.changes, form)
+        if page is not None:
+            return page
+        found = await self._ledger.read(lambda tx: _with_files(tx, registry, name))
+        if found is None:
+            raise missing
+        described = project_json.described_version(found[1], version)
+        if described is None:
+            raise missing
+
+        def make() -> Page:
+            project, files = found
+            metadata = self._metadata(project_json.describing_file(files, described))
+            try:
+                body = project_json.render(project, files, described, metadata, root, releases=version is None)
+            except Rejected as error:
+                raise Unavailable(error.detail, private=f"{registry.slug}: {project.name}: {error.private}") from error
+            return self._pages.derive(registry.slug, name, project.changes, form, body)
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, make)
+
     def at_hand(
         self, version: int, registry: Registry, project: str, form: str, authorization: str | None
     ) -> Page | None:
@@ -82,11 +124,16 @@ class Browse:
             await self._gate.reader(registry, "", authorization, address)
         filename = name.removesuffix(METADATA_SUFFIX)
         wants_metadata = filename != name
-        file, project = await self._ledger.glance(lambda tx: _file(tx.files.find(registry.id, filename)))
+        found = await self._ledger.glance(lambda tx: tx.files.with_project(registry.id, filename))
         if registry.private:
-            await self._gate.reader(registry, project, authorization, address)
-        if file is None or file.state not in FILE_STATES_SHOWN or file.sha256 != sha256:
+            await self._gate.reader(registry, found[1].name if found else "", authorization, address)
+        # A staged file must not be told from one that does not exist.
+        if found is None or found[0].sha256 != sha256 or found[0].state == "staged":
             raise Rejected("not-found", f"The registry {registry.slug} has no such file.")
+        file, project = found
+        held_back = why_not_offered(project, file)
+        if held_back:
+            raise Rejected("not-found", held_back)
         digest = file.metadata_sha256 if wants_metadata else file.sha256
         blob = self._blobs.open(digest) if digest else None
         if blob is None and digest and wants_metadata:
@@ -100,15 +147,7 @@ class Browse:
         wheel = self._blobs.open(file.sha256)
         if wheel is None:
             return None
-        try:
-            raw = read_metadata(wheel.whole(), parse_filename(file.filename))
-        finally:
-            wheel.close()
-        # The ledger has the digest since the upload: what is derived must be what was checked then.
-        if hashlib.sha256(raw).hexdigest() != digest:
-            raise Unavailable(
-                "The file's metadata cannot be read right now.", private=f"{file.filename}: other metadata"
-            )
+        raw = _metadata_of(wheel, file)
         spool = self._blobs.spool()
         try:
             spool.write(raw)
@@ -117,9 +156,45 @@ class Browse:
             spool.discard()
         return self._blobs.open(digest)
 
+    def _metadata(self, file: File) -> bytes:
+        """A file's metadata, from what is kept beside it or from itself. Raises `Unavailable`. Runs in a thread."""
+        blob = self._blobs.open(file.metadata_sha256) if file.metadata_sha256 else None
+        if blob is not None:
+            try:
+                raw = blob.whole().read()
+            finally:
+                blob.close()
+            if hashlib.sha256(raw).hexdigest() == file.metadata_sha256:
+                return raw
+        archive = self._blobs.open(file.sha256)
+        if archive is None:
+            raise _unreadable(file, "the blob is gone")
+        return _metadata_of(archive, file)
 
-def _file(file: File | None) -> tuple[File | None, str]:
-    """The file and its project's normal name, which the file name begins with."""
-    if file is None:
-        return None, ""
-    return file, file.filename.split("-", 1)[0].replace("_", "-")
+
+def _metadata_of(archive: BlobReader, file: File) -> bytes:
+    """The metadata inside an archive, which is closed. Raises `Unavailable`."""
+    try:
+        raw = read_metadata(archive.whole(), parse_filename(file.filename, legacy=True))
+    except (Rejected, OSError) as error:
+        # It was all right when it came.
+        raise _unreadable(file, str(error)) from error
+    finally:
+        archive.close()
+    # The ledger has a wheel's digest since the upload: what is derived must be what was checked then.
+    if file.metadata_sha256 and hashlib.sha256(raw).hexdigest() != file.metadata_sha256:
+        raise _unreadable(file, "other metadata")
+    return raw
+
+
+def _unreadable(file: File, private: str) -> Unavailable:
+    return Unavailable("The file's metadata cannot be read right now.", private=f"{file.filename}: {private}"[:500])
+
+
+def _with_files(tx: Transaction, registry: Registry, name: str) -> tuple[Project, list[File]] | None:
+    """A project and the files it offers, as of one moment."""
+    project = tx.projects.find(registry.id, name)
+    if project is None:
+        return None
+    files = [file for file in tx.files.of_project(project.id) if not why_not_offered(project, file)]
+    return project, files

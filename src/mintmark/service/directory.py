@@ -23,6 +23,8 @@ class Snapshot:
     by_id: Mapping[int, Registry]
     issuers: Mapping[str, tuple[Issuer, ...]]
     of_registry: Mapping[int, tuple[Issuer, ...]]
+    issued_after: int = 0
+    """Identity tokens must be younger than this: see `nouns.Replays.issued_after`."""
 
     def exchanges(self, registry: Registry) -> bool:
         """Whether the registry offers Trusted Publishing at all."""
@@ -70,18 +72,18 @@ class Directory:
         version = self._ledger.trust_version()
         if self._snapshot is None or self._snapshot.version != version:
             # One snapshot of both: between two look-ups an issuer of a new registry may appear.
-            registries, issuers = await self._ledger.read(_load)
-            self._snapshot = _snapshot(version, registries, issuers)
+            registries, issuers, issued_after = await self._ledger.read(_load)
+            self._snapshot = _snapshot(version, registries, issuers, issued_after)
             self._keys.watch(key_source(issuer) for issuer in issuers if issuer.enabled)
         self._held_at = held_at
         return self._snapshot
 
 
-def _load(tx: Transaction) -> tuple[list[Registry], list[Issuer]]:
-    return tx.registries.every(), tx.issuers.every()
+def _load(tx: Transaction) -> tuple[list[Registry], list[Issuer], int]:
+    return tx.registries.every(), tx.issuers.every(), tx.replays.issued_after()
 
 
-def _snapshot(version: int, registries: list[Registry], issuers: list[Issuer]) -> Snapshot:
+def _snapshot(version: int, registries: list[Registry], issuers: list[Issuer], issued_after: int) -> Snapshot:
     by_url: dict[str, list[Issuer]] = {}
     of_registry: dict[int, list[Issuer]] = {}
     for issuer in issuers:
@@ -94,4 +96,5 @@ def _snapshot(version: int, registries: list[Registry], issuers: list[Issuer]) -
         {registry.id: registry for registry in registries},
         {url: tuple(entries) for url, entries in by_url.items()},
         {registry_id: tuple(entries) for registry_id, entries in of_registry.items()},
+        issued_after,
     )

@@ -1,7 +1,7 @@
-"""Many writers, few commits.
+"""Many callers, few trips: whoever waits while a trip is under way shares the next one.
 
-Owns the queue in front of the one writing connection: whoever waits while a commit is on its way to the disk shares
-the next one. Leaves opening the transaction to the ledger.
+Owns the queue. A trip is what costs much and hardly more for several: a commit, a hand-over to another thread. Leaves
+the trip itself to whoever makes the group.
 """
 
 from __future__ import annotations
@@ -9,40 +9,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from mintmark.service.ports import Transaction
-
-T = TypeVar("T")
-Work = Callable[[Transaction], Any]
-# More would lengthen the wait of the first without saving much of the disk's time.
+Item = TypeVar("Item")
+# More would lengthen the wait of the first without saving much.
 GROUP_MAX = 64
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one piece of work: a value or an exception."""
+    """What became of one item: a value or an exception."""
 
     value: Any = None
     error: BaseException | None = None
 
 
-class GroupCommit:
-    """Awaits `commit(works)` for everything that is pending, one group at a time.
+class Group(Generic[Item]):
+    """Awaits `act(items)` for everything that is pending, one group at a time.
 
-    `commit` returns one outcome for each work, in order, after the commit; or raises, and everybody gets the error.
+    `act` returns one outcome for each item, in order; or raises, and everybody gets the error.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Work]], Awaitable[Sequence[Outcome]]]) -> None:
-        self._commit = commit
-        self._pending: list[tuple[Work, asyncio.Future[Any]]] = []
+    def __init__(self, act: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]]) -> None:
+        self._act = act
+        self._pending: list[tuple[Item, asyncio.Future[Any]]] = []
         self._drain: asyncio.Task[None] | None = None
 
-    async def run(self, work: Callable[[Transaction], T]) -> T:
-        """Queue the work and wait for its commit. Cancelling the caller does not undo the work."""
+    async def run(self, item: Item) -> Any:
+        """Queue the item and wait for its outcome. Cancelling the caller does not undo anything."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._pending.append((work, future))
+        future: asyncio.Future[Any] = loop.create_future()
+        self._pending.append((item, future))
         if self._drain is None or self._drain.done():
             self._drain = loop.create_task(self._drain_pending())
         return await future
@@ -55,9 +52,8 @@ class GroupCommit:
     async def _drain_pending(self) -> None:
         while self._pending:
             group, self._pending = self._pending[:GROUP_MAX], self._pending[GROUP_MAX:]
-            works = [work for work, _ in group]
             try:
-                outcomes = await self._commit(works)
+                outcomes = await self._act([item for item, _ in group])
             except BaseException as error:  # noqa: BLE001 - handed to every waiting caller
                 outcomes = [Outcome(error=error) for _ in group]
             for (_, future), outcome in zip(group, outcomes, strict=True):

@@ -95,6 +95,7 @@ class Mint:
         entries = self._trusting(snapshot, registry, token.issuer)
         audience = registry.audience if registry else self._host_audience
         candidates = await self._verify_all(snapshot, entries, token, audience)
+        _check_age(candidates[0].verified, snapshot)
         # Only what the issuer signed counts: forged tokens must not use up what its jobs may do.
         self._per_issuer.count(token.issuer)
         self._reached(Step.MINT_VERIFIED)
@@ -172,6 +173,17 @@ class Mint:
             if newer is keys:
                 raise
             return jwt.verify(token, newer, rules, audience, self._clock.now())
+
+
+def _check_age(verified: VerifiedClaims, snapshot: Snapshot) -> None:
+    # Invariant: a token that may have been exchanged before the ledger was restored from a backup, which knows nothing
+    # of it, is not exchanged again. It is in the same snapshot as trust, which the transaction compares.
+    if int(verified.claims["iat"]) <= snapshot.issued_after:
+        raise Rejected(
+            "invalid-reuse-token",
+            "invalid token: issued before this index was restored from a backup",
+            hint="Run the job again, so that it gets a fresh identity token.",
+        )
 
 
 def rules_of(issuer: Issuer) -> TokenRules:

@@ -6,7 +6,8 @@ transaction can do to `service.nouns` and all implementation to `store` and `lab
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeVar
 
@@ -15,10 +16,12 @@ from mintmark.service.nouns import (
     Audit,
     Credentials,
     Files,
+    Integrity,
     Issuers,
     Projects,
     Publishers,
     Registries,
+    Releases,
     Replays,
 )
 
@@ -55,7 +58,7 @@ class Spool(Protocol):
         """Make it the blob of this digest.
 
         Guarantee: on return the blob survives a power failure, name and content. Keeping a digest that exists
-        already changes nothing.
+        already changes nothing, but that the blob is as new as this call for `Blobs.remove`.
         """
 
     def discard(self) -> None:
@@ -78,6 +81,15 @@ class BlobReader(Protocol):
         """Release it."""
 
 
+@dataclass(frozen=True, slots=True)
+class BlobState:
+    """A blob without its content. `modified_at` is the end of writing, in seconds since the epoch."""
+
+    sha256: str
+    size_bytes: int
+    modified_at: float
+
+
 class Blobs(Protocol):
     """Large immutable content, addressed by SHA-256. Knows nothing of registries."""
 
@@ -87,13 +99,36 @@ class Blobs(Protocol):
     def open(self, sha256: str) -> BlobReader | None:
         """The blob, or None."""
 
+    def every(self) -> Iterator[Sequence[BlobState]]:
+        """All blobs in the order of their digests, in parts of bounded size. What comes or goes meanwhile may lack."""
+
+    def size(self, sha256: str) -> int | None:
+        """A blob's size, None when there is no blob."""
+
+    def strays(self) -> Iterator[str]:
+        """Names of what is stored among the blobs and is none, for people."""
+
+    def remove(self, blobs: Sequence[BlobState], before: float) -> Sequence[BlobState] | None:
+        """Remove those that were not kept since `before`; which those were.
+
+        Guarantee: never one that somebody keeps at the same time, in whatever process. None when nothing was removed
+        because somebody holds all blobs.
+        """
+
+    def hold(self) -> AbstractContextManager[None]:
+        """While entered, nothing is removed, by no process; not even what nobody refers to any more."""
+
+    def leftovers(self, before: float, *, remove: bool) -> int:
+        """How many files on their way in nobody wrote to since `before`; removes them if asked to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A rendered page: bytes, the same compressed, and a strong validator of the uncompressed bytes."""
+    """A rendered page: bytes, the same compressed (None when that saves nothing), and a strong validator of the
+    uncompressed bytes."""
 
     body: bytes
-    gzip: bytes
+    gzip: bytes | None
     etag: str
 
 
@@ -104,6 +139,9 @@ class Pages(Protocol):
     `replace` returns, in every process.
     """
 
+    def epoch(self) -> int:
+        """Another number when all pages were thrown away since: after a power failure nobody knows what they show."""
+
     def find(self, registry: str, project: str, form: str) -> Page | None:
         """The page of a project, or of the registry's list when `project` is ""."""
 
@@ -113,12 +151,30 @@ class Pages(Protocol):
         Guarantee: never replaces a page by an older one, whoever renders where; then it does nothing.
         """
 
-    def settle(self, pages: Iterable[tuple[str, str]]) -> None:
-        """Make pages durable, given as registry and project.
+    def derived(self, registry: str, project: str, changes: int, form: str) -> Page | None:
+        """What `derive` kept of the project as it is after exactly `changes` changes."""
 
-        Guarantee: on return each page as it is now, or a later one, survives a power failure; before, a power failure
-        may bring an older one back. An absent page is no error.
+    def derive(self, registry: str, project: str, changes: int, form: str, body: bytes) -> Page:
+        """A further page about a project, made when somebody asks for it, and kept until the next `replace`.
+
+        Guarantee: always gives the page, even when it cannot be kept (the project changed meanwhile, the disk is
+        full). `form` is a short word of letters, digits and '-'.
         """
+
+    def stored(self) -> Iterator[tuple[str, str]]:
+        """Registry and project of every page there is, the registry's list as ""; also of those that are gone."""
+
+    def shows(self, registry: str, project: str, forms: Mapping[str, bytes]) -> bool | None:
+        """Whether the page as it is stored, past any cache, is exactly this in every form; None when there is none."""
+
+    def changes(self, registry: str, project: str) -> int:
+        """The count of changes the stored page claims to show, -1 for none."""
+
+    def remove(self, registry: str, project: str, before: float | None = None) -> bool:
+        """Remove a page in all its forms, unless it was replaced since `before`. It is rendered anew when asked for."""
+
+    def leftovers(self, before: float, *, remove: bool) -> int:
+        """How many half-written pages nobody is writing since `before`; removes them if asked to."""
 
 
 # -- keys -------------------------------------------------------------------------------------------------------------
@@ -174,9 +230,13 @@ class Transaction(Protocol):
     @property
     def projects(self) -> Projects: ...
     @property
+    def releases(self) -> Releases: ...
+    @property
     def files(self) -> Files: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def integrity(self) -> Integrity: ...
 
 
 class Ledger(Protocol):

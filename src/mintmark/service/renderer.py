@@ -7,13 +7,13 @@ rendered again. Leaves the pages' form to `core.simple` and their storage to the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from mintmark.core import simple
 from mintmark.core.errors import Rejected, Unavailable
 from mintmark.core.records import Project, Registry
+from mintmark.service.grouping import Group, Outcome
 from mintmark.service.ports import Ledger, Pages, Transaction
 from mintmark.service.steps import Reached, Step
 
@@ -21,42 +21,38 @@ T = TypeVar("T")
 # Marks are written together, this long after the first; until then a crash costs one more rendering, nothing else.
 MARK_DELAY_SECONDS = 0.5
 HEAL_BATCH = 200
-FILE_STATES_SHOWN = frozenset({"visible", "yanked"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """A project whose page, and whose name in the list, readers see as of `changes`."""
-
-    registry: str
-    project: str
-    changes: int
 
 
 class Renderer:
     """Renders project pages and project lists.
 
-    Invariant: the dirty mark of a project is taken away only after its page *and* the list of projects were replaced
-    and made durable. So a project that never lost its mark may be missing in the list, and any other is in it.
+    Invariant: the dirty mark of a project is taken away only after its page *and* the list of projects were replaced.
+    So a project that never lost its mark may be missing in the list, and any other is in it.
     """
 
     def __init__(self, ledger: Ledger, pages: Pages, *, reached: Reached) -> None:
         self._ledger = ledger
         self._pages = pages
         self._reached = reached
-        self._shown: dict[int, _Shown] = {}
+        # Projects whose page, and whose name in the list, readers see, as of so many changes.
+        self._shown: dict[int, int] = {}
         self._marking: asyncio.Task[None] | None = None
+        # Uploads that were committed together are rendered together.
+        self._showing: Group[tuple[Registry, str]] = Group(self._show)
+        # By registry: the next rendering of its list, which has not begun, and whose turn it is.
+        self._next_list: dict[int, asyncio.Task[None]] = {}
+        self._list_turns: dict[int, asyncio.Lock] = {}
 
     async def show(self, registry: Registry, name: str) -> None:
         """Bring a project's page and the list up to date. Raises `Unavailable`; then the dirty mark stays."""
-        project = await self._replace(lambda tx: self._render(tx, registry, name, dirty_only=True))
+        project: Project | None = await self._showing.run((registry, name))
         if project is None:
             return
         # Never `first upload only`: whoever made the first may have died between its commit and the list.
         if not project.rendered and project.id not in self._shown:
             await self.listing(registry)
         self._reached(Step.UPLOAD_PAGES_REPLACED)
-        self._remember(project.id, _Shown(registry.slug, project.name, project.changes))
+        self._remember(project.id, project.changes)
         if self._marking is None or self._marking.done():
             self._marking = asyncio.get_running_loop().create_task(self._mark_later())
 
@@ -65,13 +61,36 @@ class Renderer:
         return await self._replace(lambda tx: self._render(tx, registry, name)) is not None
 
     async def listing(self, registry: Registry) -> None:
-        """Render a registry's list of projects."""
+        """Render a registry's list of projects, as it is now or later.
 
-        def work(tx: Transaction) -> None:
-            changes = tx.projects.list_changes(registry.id)
-            self._pages.replace(registry.slug, "", changes, simple.render_root(tx.projects.listed(registry.id)))
+        Whoever comes before a rendering begins is served by it, so that many first uploads at once cost one or two
+        renderings of a long list.
+        """
+        turn = self._next_list.get(registry.id)
+        if turn is None:
+            turn = asyncio.get_running_loop().create_task(self._list(registry))
+            self._next_list[registry.id] = turn
+        # One caller that is gone ends nothing for the others.
+        await asyncio.shield(turn)
 
-        await self._replace(work)
+    async def _list(self, registry: Registry) -> None:
+        async with self._list_turns.setdefault(registry.id, asyncio.Lock()):
+            # Whom this serves has committed, and the snapshot is still to come. Who comes now waits for the next.
+            del self._next_list[registry.id]
+
+            def work(tx: Transaction) -> None:
+                changes = tx.projects.list_changes(registry.id)
+                self._pages.replace(registry.slug, "", changes, simple.render_root(tx.projects.listed(registry.id)))
+
+            await self._replace(work)
+
+    async def adopt(self) -> bool:
+        """Whether the pages were thrown away since the ledger knew them; then each has its dirty mark again."""
+        epoch = self._pages.epoch()
+        if await self._ledger.read(lambda tx: tx.projects.pages_epoch()) == epoch:
+            return False
+        await self._ledger.write(lambda tx: tx.projects.adopt_pages(epoch))
+        return True
 
     async def heal(self) -> int:
         """Render what a crash or a full disk left behind, here or in another process; the number of pages.
@@ -104,7 +123,8 @@ class Renderer:
         return healed
 
     async def close(self) -> None:
-        """Write the marks that are still waiting."""
+        """Finish the lists and write the marks that are still waiting."""
+        await asyncio.gather(*self._next_list.values(), return_exceptions=True)
         if self._marking is not None:
             self._marking.cancel()
             await asyncio.gather(self._marking, return_exceptions=True)
@@ -123,7 +143,7 @@ class Renderer:
                 failure = error
         await self.listing(registry)
         for project in rendered:
-            self._remember(project.id, _Shown(registry.slug, project.name, project.changes))
+            self._remember(project.id, project.changes)
         if failure is not None:
             raise failure
         return len(rendered)
@@ -136,47 +156,59 @@ class Renderer:
         self._pages.replace(registry.slug, name, project.changes, forms)
         return project
 
+    async def _show(self, wanted: Sequence[tuple[Registry, str]]) -> Sequence[Outcome]:
+        """Render several projects in one snapshot. What goes wrong with one is nobody else's trouble."""
+
+        def work(tx: Transaction) -> list[Outcome]:
+            return [self._outcome(tx, registry, name) for registry, name in wanted]
+
+        return await self._ledger.read(work)
+
+    def _outcome(self, tx: Transaction, registry: Registry, name: str) -> Outcome:
+        try:
+            return Outcome(self._render(tx, registry, name, dirty_only=True))
+        except OSError as error:
+            return Outcome(error=_behind(error))
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for this page
+            return Outcome(error=error)
+
     async def _replace(self, work: Callable[[Transaction], T]) -> T:
         """Read from the ledger and replace pages inside that snapshot."""
         try:
             return await self._ledger.read(work)
         except OSError as error:
-            raise Unavailable(
-                "Everything is recorded, but the index's page cannot be written right now; repeat the request to see "
-                "it there.",
-                private=f"pages: {type(error).__name__}: {error}",
-            ) from error
+            raise _behind(error) from error
 
     # -- the dirty mark -----------------------------------------------------------------------------------------------
 
-    def _remember(self, project_id: int, shown: _Shown) -> None:
-        former = self._shown.get(project_id)
-        if former is None or former.changes < shown.changes:
-            self._shown[project_id] = shown
+    def _remember(self, project_id: int, changes: int) -> None:
+        self._shown[project_id] = max(changes, self._shown.get(project_id, 0))
 
     async def _mark_later(self) -> None:
         await asyncio.sleep(MARK_DELAY_SECONDS)
         await self._mark()
 
     async def _mark(self) -> None:
-        """Make the pages durable, then take their dirty marks away. After trouble the marks wait for the next time."""
+        """Take the dirty marks of what was shown away. After trouble they wait for the next time."""
         marks, self._shown = self._shown, {}
         if not marks:
             return
 
         def work(tx: Transaction) -> None:
-            for project_id, shown in marks.items():
-                tx.projects.mark_rendered(project_id, shown.changes)
+            for project_id, changes in marks.items():
+                tx.projects.mark_rendered(project_id, changes)
 
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self._settle, list(marks.values()))
             await self._ledger.write(work)
-        except (OSError, Rejected, Unavailable):
-            for project_id, shown in marks.items():
-                self._remember(project_id, shown)
+        except (Rejected, Unavailable):
+            for project_id, changes in marks.items():
+                self._remember(project_id, changes)
             return
         self._reached(Step.UPLOAD_PAGES_MARKED)
 
-    def _settle(self, marks: list[_Shown]) -> None:
-        lists = {(shown.registry, "") for shown in marks}
-        self._pages.settle(lists | {(shown.registry, shown.project) for shown in marks})
+
+def _behind(error: OSError) -> Unavailable:
+    return Unavailable(
+        "Everything is recorded, but the index's page cannot be written right now; repeat the request to see it there.",
+        private=f"pages: {type(error).__name__}: {error}",
+    )

@@ -25,6 +25,8 @@ class Step(StrEnum):
     UPLOAD_COMMITTED = "upload-committed"
     UPLOAD_PAGES_REPLACED = "upload-pages-replaced"
     UPLOAD_PAGES_MARKED = "upload-pages-marked"
+    CHANGE_COMMITTED = "change-committed"
+    """A change of a project, release or file that is no upload."""
 
 
 Reached = Callable[[Step], None]

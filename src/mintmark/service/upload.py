@@ -2,39 +2,39 @@
 
 Owns the order and the one transaction in which permission is judged again and the file becomes part of the registry.
 A crash between any two steps leaves the whole file or nothing: an orphan blob is harmless, and a page that is behind
-carries a dirty mark. Leaves the form's parsing to `web` and what is a valid distribution to `core.dist`.
+carries a dirty mark. Leaves the form's parsing to `web`, the bytes to `service.incoming`, what is a valid distribution
+to `core.checks` and what the registry has room for to `service.admission`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import BinaryIO, TypeVar
 
-from mintmark.core.checks.agreement import check_agreement
-from mintmark.core.checks.digests import Digests, check_digests
-from mintmark.core.dist.archive import read_metadata
+from mintmark.core.checks import description
+from mintmark.core.checks.digests import Digests, find_mismatches
+from mintmark.core.checks.examine import Examined, examine
+from mintmark.core.checks.finding import Finding, Grade, refusal, those_that_refuse
 from mintmark.core.dist.filename import FilenameFacts, parse_filename
-from mintmark.core.dist.metadata import CoreMetadata, parse_metadata
+from mintmark.core.dist.gather import gather
+from mintmark.core.dist.metadata import CoreMetadata
 from mintmark.core.errors import Rejected
 from mintmark.core.names import ProjectName, parse_project
+from mintmark.core.policy import Policy
 from mintmark.core.records import Event, File, Registry
+from mintmark.service.admission import admit
+from mintmark.service.descriptions import Descriptions
 from mintmark.service.gate import Uploader, grant_project, grant_upload
-from mintmark.service.ports import Blobs, Clock, Ledger, Spool, Transaction
+from mintmark.service.incoming import Incoming, Keeper
+from mintmark.service.ports import Blobs, Clock, Ledger, Transaction
 from mintmark.service.renderer import Renderer
 from mintmark.service.steps import Reached, Step
 
-T = TypeVar("T")
-# Files up to this size wait in memory. Larger ones go to the disk as they come, so memory stays constant.
-MEMORY_MAX_BYTES = 256 * 1024
 # A project's pages are a folder of that name, for which file systems have 255 bytes.
 NAME_MAX_CHARACTERS = 200
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,80 +55,7 @@ class Accepted:
 
     file: File
     new: bool
-
-
-class Incoming:
-    """Hashes and stores the bytes of one file as they come. Used from one thread at a time.
-
-    A small file stays in memory until it is kept: what is refused then never touches the disk.
-    """
-
-    def __init__(self, blobs: Blobs, limit_bytes: int, *, md5: bool) -> None:
-        self._blobs = blobs
-        self._limit_bytes = limit_bytes
-        self._spool: Spool | None = None
-        self._memory = b""
-        self.size_bytes = 0
-        self._sha256 = hashlib.sha256()
-        self._blake2 = hashlib.blake2b(digest_size=32)
-        # Only to be compared with what an old client sends; never trusted.
-        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
-
-    def write(self, chunk: bytes) -> None:
-        """Take the next bytes. Raises `Rejected` when they are too many or do not fit on the disk."""
-        self.size_bytes += len(chunk)
-        if self.size_bytes > self._limit_bytes:
-            raise Rejected("too-large", f"The file is larger than {self._limit_bytes} bytes.")
-        self._sha256.update(chunk)
-        self._blake2.update(chunk)
-        if self._md5 is not None:
-            self._md5.update(chunk)
-        if self._spool is None and self.size_bytes <= MEMORY_MAX_BYTES:
-            self._memory += chunk
-            return
-        self._store(chunk)
-
-    def read_back(self) -> BinaryIO:
-        """The bytes so far, seekable, valid until `discard`."""
-        return io.BytesIO(self._memory) if self._spool is None else self._spool.read_back()
-
-    def keep(self) -> None:
-        """Make the file a durable blob. Raises `Rejected` when there is no space."""
-        if self._spool is None:
-            self._store(b"")
-        assert self._spool is not None
-        with_space(self._spool.keep, self._sha256.hexdigest())
-
-    def _store(self, chunk: bytes) -> None:
-        if self._spool is None:
-            self._spool = with_space(self._blobs.spool)
-            if self._memory:
-                with_space(self._spool.write, self._memory)
-                self._memory = b""
-        if chunk:
-            with_space(self._spool.write, chunk)
-
-    def digests(self) -> Digests:
-        """Digests of what was taken so far."""
-        md5 = self._md5.hexdigest() if self._md5 is not None else None
-        return Digests(self._sha256.hexdigest(), self._blake2.hexdigest(), md5, self.size_bytes)
-
-    def discard(self) -> None:
-        """Forget what was taken, unless it was kept."""
-        if self._spool is not None:
-            self._spool.discard()
-
-
-def with_space(action: Callable[..., T], *arguments: object) -> T:
-    """Run a storage action; a full disk becomes `Rejected("storage-full")`."""
-    try:
-        return action(*arguments)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise Rejected(
-                "storage-full", "The index has no space for this file; nothing of it was kept.", private=str(error)
-            ) from error
-        raise
+    warnings: tuple[Finding, ...] = ()
 
 
 class Upload:
@@ -140,6 +67,7 @@ class Upload:
         blobs: Blobs,
         clock: Clock,
         renderer: Renderer,
+        descriptions: Descriptions,
         executor: Executor,
         *,
         reached: Reached,
@@ -149,13 +77,16 @@ class Upload:
         self._blobs = blobs
         self._clock = clock
         self._renderer = renderer
+        self._descriptions = descriptions
         self._executor = executor
+        self._keeper = Keeper(executor)
         self._reached = reached
         self._file_limit_bytes = file_limit_bytes
 
-    def receive(self, *, md5: bool) -> Incoming:
+    def receive(self, registry: Registry, *, md5: bool) -> Incoming:
         """Begin a file."""
-        return Incoming(self._blobs, self._file_limit_bytes, md5=md5)
+        limit = min(self._file_limit_bytes, registry.policy.file_limit_bytes or self._file_limit_bytes)
+        return Incoming(self._blobs, limit, md5=md5)
 
     async def __call__(self, registry: Registry, uploader: Uploader, form: Form, incoming: Incoming) -> Accepted:
         """Check, store and record a received file. Raises `Rejected`; keeps nothing then.
@@ -166,13 +97,18 @@ class Upload:
         self._reached(Step.UPLOAD_RECEIVED)
         parse_form_name(form)
         digests = incoming.digests()
-        check_digests(form.fields, digests)
-        file = parse_filename(form.filename)
-        now = int(self._clock.now())
-        record = _Record(registry, uploader, form, file, digests, now)
+        facts, findings = _read_name(form, digests, registry.policy)
+        record = _Record(registry, uploader, form, facts, digests, int(self._clock.now()))
         # Before the archive is read and anything is kept; what counts is the same question inside the commit.
-        await self._ledger.glance(record.foresee)
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._examine, form, incoming, record)
+        findings += await self._ledger.glance(record.foresee)
+        examined = await self._examine(form, incoming, record)
+        findings += examined.findings
+        if examined.to_render is not None:
+            findings += description.judged(await self._descriptions.renders(examined.to_render))
+        record.examined(examined, findings)
+        self._reached(Step.UPLOAD_CHECKED)
+        await self._keeper.keep(incoming)
+        self._reached(Step.UPLOAD_BLOB_DURABLE)
 
         def work(tx: Transaction) -> Accepted:
             accepted = record.run(tx)
@@ -182,33 +118,19 @@ class Upload:
         accepted = await self._ledger.write(work)
         self._reached(Step.UPLOAD_COMMITTED)
         # A repetition too: whoever recorded the file may have died, or be about to, before its page was replaced.
-        await self._renderer.show(registry, file.name)
+        await self._renderer.show(registry, facts.name)
         # Here the receipt will be made, once the index signs them.
         return accepted
 
-    def _examine(self, form: Form, incoming: Incoming, record: _Record) -> None:
-        """Every check that needs the bytes, then durability. Runs in a thread.
-
-        A wheel's metadata is not kept beside it: it is part of the wheel, and the first reader gets it from there.
-        """
-        raw = read_metadata(incoming.read_back(), record.facts)
-        metadata = parse_metadata(raw)
-        check_agreement(
-            form_name=form.text("name"),
-            form_version=form.text("version"),
-            form_filetype=form.text("filetype"),
-            form_pyversion=form.text("pyversion"),
-            facts=record.facts,
-            metadata=metadata,
-        )
-        self._reached(Step.UPLOAD_CHECKED)
-        record.examined(metadata, raw)
-        incoming.keep()
-        self._reached(Step.UPLOAD_BLOB_DURABLE)
+    async def _examine(self, form: Form, incoming: Incoming, record: _Record) -> Examined:
+        """Every check that needs the bytes. A small file is checked sooner than handed to a thread."""
+        if incoming.is_small:
+            return record.examine(form, incoming)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, record.examine, form, incoming)
 
 
 class _Record:
-    """The transaction of an upload."""
+    """One upload: what is known of it so far, and its transaction."""
 
     def __init__(
         self, registry: Registry, uploader: Uploader, form: Form, facts: FilenameFacts, digests: Digests, now: int
@@ -217,7 +139,9 @@ class _Record:
         self._uploader = uploader
         self._form = form
         self._name = facts.name
-        self.facts = facts
+        self._facts = facts
+        self._warnings: tuple[Finding, ...] = ()
+        self._metadata_sha256: str | None = None
         self._file = File(
             id=0,
             registry_id=registry.id,
@@ -234,57 +158,75 @@ class _Record:
             uploaded_at=now,
         )
 
-    def examined(self, metadata: CoreMetadata, raw: bytes) -> None:
-        """Take what the archive says about itself."""
-        # Of a wheel's METADATA, which readers get by itself (PEP 658).
-        digest = hashlib.sha256(raw).hexdigest() if self.facts.kind == "wheel" else None
-        self._file = replace(self._file, metadata_sha256=digest, requires_python=metadata.requires_python)
+    def examine(self, form: Form, incoming: Incoming) -> Examined:
+        """Gather and judge what the bytes say.
 
-    def foresee(self, tx: Transaction) -> None:
-        """Raise `Rejected` for what `run` would refuse, by the credential as it was a moment ago."""
+        A wheel's metadata is not kept beside it: it is part of the wheel, and the first reader gets it from there.
+        """
+        archive = gather(incoming.read_back(), self._facts)
+        if self._facts.kind == "wheel":
+            # Readers get METADATA by itself (PEP 658).
+            raw = next((data for name, data in archive.texts.items() if name.endswith("/METADATA")), None)
+            self._metadata_sha256 = hashlib.sha256(raw).hexdigest() if raw is not None else None
+        return examine(archive, self._registry.policy, form.fields)
+
+    def examined(self, examined: Examined, findings: Sequence[Finding]) -> None:
+        """Take what the archive says about itself. Raises `Rejected` for everything that was found until now."""
+        refusing = those_that_refuse(findings)
+        if refusing:
+            raise refusal(refusing)
+        # Invariant: no file is recorded without valid metadata of its own.
+        if examined.metadata is None:
+            raise Rejected("invalid-metadata", "The file has no metadata that can be read.")
+        self._warnings = tuple(finding for finding in findings if finding.grade is Grade.WARN)
+        metadata: CoreMetadata = examined.metadata
+        self._file = replace(
+            self._file, metadata_sha256=self._metadata_sha256, requires_python=metadata.requires_python
+        )
+
+    def foresee(self, tx: Transaction) -> tuple[Finding, ...]:
+        """What `run` would refuse, by what the ledger said a moment ago; raises where permission lacks."""
         credential = self._uploader.credential
         grant_project(tx, credential, self._registry, self._name, self._file.version)
         existing = tx.files.find(self._registry.id, self._file.filename)
         if existing is not None:
             self._repeat(existing)
-        elif credential.single_use and credential.spent_on is not None:
+            return ()
+        if credential.single_use and credential.spent_on is not None:
             raise _spent()
+        project = tx.projects.find(self._registry.id, self._name)
+        return admit(tx, self._registry, self._name, project, self._file).findings
 
     def run(self, tx: Transaction) -> Accepted:
         """Judge and record. Raises `Rejected`; then nothing of it is kept."""
         name, now = self._name, self._file.uploaded_at
         grant = grant_upload(tx, self._uploader, self._registry, name, self._file.version, now)
+        existing = tx.files.find(self._registry.id, self._file.filename)
+        if existing is not None:
+            return self._repeat(existing)
         project = tx.projects.find(self._registry.id, name)
+        admission = admit(tx, self._registry, name, project, self._file)
+        refusing = those_that_refuse(admission.findings)
+        if refusing:
+            raise refusal(refusing)
         if project is None:
             display_name = self._form.text("name") or name
             project = tx.projects.insert(self._registry.id, name, display_name, now)
+        publisher_id = grant.publisher.id if grant.publisher else None
         file = tx.files.insert(
-            replace(self._file, project_id=project.id),
+            replace(self._file, project_id=project.id, version=admission.version),
             uploaded_by=f"{self._uploader.principal.kind} {self._uploader.principal.name}",
-            publisher_id=grant.publisher.id if grant.publisher else None,
+            publisher_id=publisher_id,
         )
-        if file is None:
-            existing = tx.files.find(self._registry.id, self._file.filename)
-            assert existing is not None
-            return self._repeat(existing)
+        assert file is not None
         self._spend(tx)
         if tx.projects.mark_changed(project.id) == 1:
             tx.projects.mark_list_changed(self._registry.id)
-        tx.audit.record(
-            Event(
-                now,
-                self._uploader.principal,
-                "upload",
-                self._registry.id,
-                name,
-                facts={
-                    "file": file.filename,
-                    "sha256": file.sha256,
-                    "publisher": grant.publisher.id if grant.publisher else None,
-                },
-            )
-        )
-        return Accepted(file, new=True)
+        facts: dict[str, object] = {"file": file.filename, "sha256": file.sha256, "publisher": publisher_id}
+        if self._warnings:
+            facts["warnings"] = list(dict.fromkeys(finding.check for finding in self._warnings))
+        tx.audit.record(Event(now, self._uploader.principal, "upload", self._registry.id, name, facts=facts))
+        return Accepted(file, new=True, warnings=self._warnings)
 
     def _spend(self, tx: Transaction) -> None:
         # Invariant: a single-use credential is consumed by the commit of its first accepted file, by nothing else.
@@ -319,6 +261,17 @@ class _Record:
 
 def _spent() -> Rejected:
     return Rejected("credential-refused", "The credential was for a single file.")
+
+
+def _read_name(form: Form, digests: Digests, policy: Policy) -> tuple[FilenameFacts, list[Finding]]:
+    """What the file's name says, and what is wrong with the digests. Raises `Rejected` for a name that says nothing:
+    without it nobody knows what the file should be."""
+    findings = list(find_mismatches(form.fields, digests))
+    try:
+        return parse_filename(form.filename, legacy=policy.legacy_names), findings
+    except Rejected as error:
+        wrong = Finding("filename", error.code.name, error.detail, error.hint)
+        raise refusal([wrong, *findings]) from None
 
 
 def parse_form_name(form: Form) -> ProjectName:

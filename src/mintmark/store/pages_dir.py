@@ -1,9 +1,11 @@
 """Rendered pages in a directory: `pages/REGISTRY/simple/PROJECT/index.json`, ready for a front server.
 
-Owns atomic replacement and the memory cache in front of it. Pages can be rendered again at any time, so they are
-renamed into place at once and synced later, in `settle`, before their dirty marks are taken away. A cached page is
+Owns atomic replacement, removal, and the memory cache in front of them. Pages can be rendered again at any time, so
+they are renamed into place and never synced; `pages_home` throws those of an earlier boot away. A cached page is
 checked against the file at each request (`os.stat` takes two microseconds), so that another process's page is seen at
-once.
+once. Large pages lie there compressed as well (`index.json.gz`); small ones are compressed when they are read, since a
+file costs an upload more than its compression costs a reader. Pages derived on demand lie below the project's folder,
+named by the number of changes that they show.
 """
 
 from __future__ import annotations
@@ -12,36 +14,55 @@ import errno
 import fcntl
 import gzip
 import hashlib
+import math
 import os
+import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from mintmark.service.ports import Page
-from mintmark.store.blobs_dir import sync_directory
+from mintmark.store.pages_home import boot_id, open_home
 
 # Bounds the memory of cached pages, compressed forms included.
 CACHE_MAX_BYTES = 64 * 1024 * 1024
 # Favours the time of the first reader after a change over the last few percent of size.
 GZIP_LEVEL = 6
+# What fits into one packet arrives no sooner when it is smaller.
+GZIP_MIN_BYTES = 1_400
+# From here on compressing takes longer than writing a file does (about 0.2 ms), which is no work for the event loop.
+GZIP_STORED_MIN_BYTES = 16 * 1024
+GZIP_SUFFIX = ".gz"
+# The folder of what was derived from a project's page.
+DERIVED = "derived"
 # How many changes the page in this folder shows: a number of fixed width.
 MARK = ".changes"
 MARK_BYTES = 20
+# What a crash leaves of a page that was being written.
+LEFTOVER = ".*~"
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class DirectoryPages:
     """See `service.ports.Pages`. Names are normal forms that hold no path separator; the caller guarantees it."""
 
-    def __init__(self, directory: Path) -> None:
-        self._pages = directory / "pages"
-        self._pages.mkdir(mode=0o750, parents=True, exist_ok=True)
+    def __init__(self, directory: Path, boot: str | None = None) -> None:
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        boot = boot_id() if boot is None else boot
+        self._pages, self._epoch = open_home(directory, boot)
+        # Nobody would know which pages a power failure damaged.
+        self._sync = not boot
         self._cache: OrderedDict[str, tuple[tuple[int, int, int], Page]] = OrderedDict()
         self._cached_bytes = 0
 
+    def epoch(self) -> int:
+        return self._epoch
+
     def find(self, registry: str, project: str, form: str) -> Page | None:
-        path = f"{self._pages}/{registry}/simple/{project + '/' if project else ''}index.{form}"
+        return self._at(f"{self._pages}/{registry}/simple/{project + '/' if project else ''}index.{form}")
+
+    def _at(self, path: str) -> Page | None:
         try:
             state = os.stat(path)
         except OSError as error:
@@ -59,32 +80,103 @@ class DirectoryPages:
     def replace(self, registry: str, project: str, changes: int, forms: Mapping[str, bytes]) -> None:
         folder = self._folder(registry, project)
         try:
-            mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            mark = _own(folder)
         except FileNotFoundError:
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            mark = _own(folder)
         try:
-            # Held against other threads and processes; the mark itself is overwritten in place, never replaced.
-            fcntl.flock(mark, fcntl.LOCK_EX)
             if _number(os.pread(mark, MARK_BYTES, 0)) > changes:
                 return
             for form, body in forms.items():
-                _write(folder / f"index.{form}", body)
+                _write_both(folder / f"index.{form}", body, sync=self._sync)
             os.pwrite(mark, str(changes).rjust(MARK_BYTES).encode(), 0)
+            # Nobody asks for them any more, since their names hold a lower number of changes.
+            _empty(folder / DERIVED)
         finally:
             os.close(mark)
 
-    def settle(self, pages: Iterable[tuple[str, str]]) -> None:
-        # Each folder once: the pages of a registry share their parents.
-        folders = {self._folder(registry, project) for registry, project in pages}
-        for folder in folders:
-            with suppress(FileNotFoundError):
-                for path in folder.glob("index.*"):
-                    _sync(path)
-        for made in folders | {folder.parent for folder in folders} | {folder.parent.parent for folder in folders}:
-            if made.is_relative_to(self._pages):
-                with suppress(FileNotFoundError):
-                    sync_directory(made)
+    def derived(self, registry: str, project: str, changes: int, form: str) -> Page | None:
+        return self._at(str(self._derived(registry, project, changes, form)))
+
+    def derive(self, registry: str, project: str, changes: int, form: str, body: bytes) -> Page:
+        with suppress(OSError):
+            self._keep(registry, project, changes, form, body)
+        return self.derived(registry, project, changes, form) or _page(body, _compressed(body))
+
+    def _keep(self, registry: str, project: str, changes: int, form: str, body: bytes) -> None:
+        if self.changes(registry, project) != changes:
+            return
+        mark = _own(self._folder(registry, project))
+        try:
+            # Once more, now that nobody else may change it.
+            if _number(os.pread(mark, MARK_BYTES, 0)) != changes:
+                return
+            path = self._derived(registry, project, changes, form)
+            path.parent.mkdir(mode=0o750, exist_ok=True)
+            _write(path, body, sync=self._sync)
+            if len(body) >= GZIP_STORED_MIN_BYTES:
+                _write(_gzip_path(path), _compressed(body) or b"", sync=self._sync)
+        finally:
+            os.close(mark)
+
+    def _derived(self, registry: str, project: str, changes: int, form: str) -> Path:
+        return self._folder(registry, project) / DERIVED / f"{form}.{changes}"
+
+    def stored(self) -> Iterator[tuple[str, str]]:
+        for registry in _folders(self._pages):
+            for project in _folders(self._pages / registry / "simple"):
+                yield registry, project
+            yield registry, ""
+
+    def shows(self, registry: str, project: str, forms: Mapping[str, bytes]) -> bool | None:
+        folder = self._folder(registry, project)
+        found = [_read(folder / f"index.{form}") for form in forms]
+        if not any(body is not None for body in found):
+            return None
+        # A front server may send what lies beside.
+        beside = [(body, _read(folder / f"index.{form}{GZIP_SUFFIX}")) for form, body in forms.items()]
+        return found == list(forms.values()) and all(data is None or _inflates_to(data, body) for body, data in beside)
+
+    def changes(self, registry: str, project: str) -> int:
+        return _number((_read(self._folder(registry, project) / MARK) or b"")[:MARK_BYTES])
+
+    def remove(self, registry: str, project: str, before: float | None = None) -> bool:
+        folder = self._folder(registry, project)
+        try:
+            mark = _own(folder)
+        except FileNotFoundError:
+            return False
+        try:
+            if before is not None and os.fstat(mark).st_mtime >= before:
+                return False
+            for path in (*folder.glob("index.*"), *folder.glob(LEFTOVER)):
+                path.unlink(missing_ok=True)
+            _empty(folder / DERIVED)
+            # Last: whoever waits for it makes another one.
+            (folder / MARK).unlink()
+        finally:
+            os.close(mark)
+        # Other folders inside, or a page that came meanwhile, stay.
+        for empty in (folder,) if project else (folder, folder.parent):
+            with suppress(OSError):
+                empty.rmdir()
+        return True
+
+    def leftovers(self, before: float, *, remove: bool) -> int:
+        found = 0
+        for registry, project in self.stored():
+            folder = self._folder(registry, project)
+            left = [*folder.glob(LEFTOVER), *(folder / DERIVED).glob(LEFTOVER)]
+            old = [path for path in left if _modified_at(path) < before]
+            found += len(old)
+            if old and remove:
+                mark = _own(folder)
+                try:
+                    for path in old:
+                        path.unlink(missing_ok=True)
+                finally:
+                    os.close(mark)
+        return found
 
     def _folder(self, registry: str, project: str) -> Path:
         root = self._pages / registry / "simple"
@@ -101,19 +193,55 @@ class DirectoryPages:
             # What a power failure may leave of a file that was not synced; no page holds this. Absent pages are
             # rendered again.
             return None
-        page = Page(body, gzip.compress(body, GZIP_LEVEL, mtime=0), hashlib.sha256(body).hexdigest()[:32])
+        page = _page(body, _stored(path + GZIP_SUFFIX, body) or _compressed(body))
         self._remember(path, (state.st_mtime_ns, state.st_ino, state.st_size), page)
         return page
 
     def _remember(self, path: str, stamp: tuple[int, int, int], page: Page) -> None:
         former = self._cache.pop(path, None)
         if former is not None:
-            self._cached_bytes -= len(former[1].body) + len(former[1].gzip)
+            self._cached_bytes -= _size(former[1])
         self._cache[path] = (stamp, page)
-        self._cached_bytes += len(page.body) + len(page.gzip)
+        self._cached_bytes += _size(page)
         while self._cached_bytes > CACHE_MAX_BYTES and len(self._cache) > 1:
             _, (_, oldest) = self._cache.popitem(last=False)
-            self._cached_bytes -= len(oldest.body) + len(oldest.gzip)
+            self._cached_bytes -= _size(oldest)
+
+
+def _own(folder: Path) -> int:
+    """A descriptor of the folder's mark, held against other threads and processes until it is closed.
+
+    The mark is overwritten in place, never replaced; it goes only with its pages, and then whoever waited for it takes
+    the next one.
+    """
+    while True:
+        mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX)
+            if os.fstat(mark).st_nlink:
+                return mark
+        except BaseException:
+            os.close(mark)
+            raise
+        os.close(mark)
+
+
+def _folders(path: Path) -> list[str]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    return []
+
+
+def _read(path: Path) -> bytes | None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return path.read_bytes()
+    return None
+
+
+def _modified_at(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.lstat().st_mtime
+    return math.inf
 
 
 def _number(mark: bytes) -> int:
@@ -124,7 +252,61 @@ def _number(mark: bytes) -> int:
         return -1
 
 
-def _write(path: Path, body: bytes) -> None:
+def _size(page: Page) -> int:
+    return len(page.body) + len(page.gzip or b"")
+
+
+def _page(body: bytes, compressed: bytes | None) -> Page:
+    return Page(body, compressed, hashlib.sha256(body).hexdigest()[:32])
+
+
+def _compressed(body: bytes) -> bytes | None:
+    return gzip.compress(body, GZIP_LEVEL, mtime=0) if len(body) >= GZIP_MIN_BYTES else None
+
+
+def _stored(path: str, body: bytes) -> bytes | None:
+    """The compressed form beside a page, if it is there and is this very page's: they are replaced one by one."""
+    if len(body) < GZIP_STORED_MIN_BYTES:
+        return None
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    return data if _inflates_to(data, body) else None
+
+
+def _inflates_to(data: bytes, body: bytes) -> bool:
+    inflating = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        return inflating.decompress(data, len(body) + 1) == body and inflating.eof
+    except zlib.error:
+        return False
+
+
+def _gzip_path(path: Path) -> Path:
+    return path.with_name(path.name + GZIP_SUFFIX)
+
+
+def _write_both(path: Path, body: bytes, *, sync: bool) -> None:
+    _write(path, body, sync=sync)
+    beside = _gzip_path(path)
+    if len(body) >= GZIP_STORED_MIN_BYTES:
+        _write(beside, _compressed(body) or b"", sync=sync)
+    else:
+        # A front server would go on serving what the page was when it was long.
+        beside.unlink(missing_ok=True)
+
+
+def _empty(folder: Path) -> None:
+    """Remove a folder of files, if it is there."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            Path(entry).unlink()
+        folder.rmdir()
+
+
+def _write(path: Path, body: bytes, *, sync: bool) -> None:
     # One name, since the folder is held: what a crash leaves behind is overwritten by the next page.
     fresh = f"{path.parent}/.{path.name}~"
     try:
@@ -132,16 +314,10 @@ def _write(path: Path, body: bytes) -> None:
             view = memoryview(body)
             while view:
                 view = view[file.write(view) :]
+            if sync:
+                os.fsync(file.fileno())
         os.replace(fresh, path)
     except OSError:
         # On a full disk the half of a page takes space from the whole of another.
         Path(fresh).unlink(missing_ok=True)
         raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

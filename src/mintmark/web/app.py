@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 
 from aiohttp import web
 
-from mintmark.web import exchange, files, operations, simple, upload
+from mintmark.web import exchange, files, operations, project_json, simple, upload
 from mintmark.web.boundary import boundary
 from mintmark.web.context import SERVICES, Services
 from mintmark.web.pages import errors
@@ -37,6 +37,7 @@ def build(services: Services, receiving: Executor) -> web.Application:
         upload.ROUTES,
         exchange.ROUTES,
         simple.ROUTES,
+        project_json.ROUTES,
         operations.ROUTES,
         errors.ROUTES,
     ):

@@ -16,7 +16,7 @@ from mintmark.core.errors import Rejected
 from mintmark.service.browse import Download
 from mintmark.service.ports import BlobReader
 from mintmark.web.context import address_of, registry_of, services
-from mintmark.web.simple import names_etag
+from mintmark.web.simple import field, names_etag, require_match
 
 # The URL holds the content's digest: it never changes.
 CACHE = "max-age=31536000, immutable"
@@ -93,7 +93,8 @@ def _answer(request: web.Request, found: Download, scope: str) -> web.StreamResp
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
-    if names_etag(request.headers.get("If-None-Match", ""), etag):
+    require_match(request.headers, etag)
+    if names_etag(field(request.headers, "If-None-Match") or "", etag):
         found.blob.close()
         return web.Response(status=304, headers=headers)
     # Ranges are defined for GET only (RFC 9110, section 14.2).

@@ -14,7 +14,8 @@ from aiohttp import StreamReader
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from mintmark.core.errors import Rejected
-from mintmark.service.upload import MEMORY_MAX_BYTES, Form, Incoming
+from mintmark.service.incoming import MEMORY_MAX_BYTES, Incoming
+from mintmark.service.upload import Form
 
 # Bytes are handed to a thread in pieces of this size: smaller ones cost a hand-over each, larger ones memory.
 PIECE_BYTES = 256 * 1024

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from mintmark.core import negotiate
 from mintmark.web.context import SERVICES, Services, may_connect_from
-from mintmark.web.simple import answer_page
+from mintmark.web.simple import answer_page, field
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # The raw path: what is escaped, normalised or malformed takes the ordinary way.
@@ -39,8 +39,8 @@ def short_cut(services: Services, ordinary: Handler) -> Handler:
         if match is None or request.method != "GET":
             return await ordinary(request)
         headers = request.headers
-        chosen = negotiate.simple_form(headers.get("Accept"))
-        if chosen is None or headers.get("Host") not in hosts:
+        chosen = negotiate.simple_form(field(headers, "Accept"))
+        if chosen is None or "If-Match" in headers or headers.get("Host") not in hosts:
             return await ordinary(request)
         if wire.proxied_only and not may_connect_from(request.remote or "", wire):
             return await ordinary(request)

@@ -16,6 +16,7 @@ from aiohttp import web
 from mintmark.core.errors import Misconfigured
 from mintmark.settings import Settings, parse_listen
 from mintmark.web import hot
+from mintmark.web.unreadable import Runner
 
 # Uploads on their way may finish; after this they are cut off.
 SHUTDOWN_SECONDS = 20.0
@@ -40,7 +41,7 @@ async def listening(app: web.Application, settings: Settings, *, reuse_port: boo
     """Serve `app` while the block runs; gives the port. Raises `Misconfigured` when it is taken."""
     host, port = parse_listen(settings.listen)
     context = tls_context(settings)
-    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = Runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     hot.install(runner)
     try:

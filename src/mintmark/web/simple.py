@@ -6,10 +6,10 @@ Owns negotiation, redirects and validators. Pages come rendered from `service.br
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from mintmark.core import negotiate
 from mintmark.core.errors import Rejected
@@ -45,25 +45,26 @@ async def add_slash(request: web.Request) -> web.Response:
     registry = await registry_of(request)
     name = request.match_info.get("project")
     if name is None:
-        return _moved(request, registry, "")
+        return moved(request, registry, "simple/")
     return await _normalized(request, registry, name)
 
 
 async def _normalized(request: web.Request, registry: Registry, name: str) -> web.Response:
     try:
-        return _moved(request, registry, parse_project(name) + "/")
+        return moved(request, registry, f"simple/{parse_project(name)}/")
     except Rejected:
         raise Rejected("not-found", "That is no project name.") from None
 
 
-def _moved(request: web.Request, registry: Registry, rest: str) -> web.Response:
+def moved(request: web.Request, registry: Registry, path: str) -> web.Response:
+    """A redirect to another path of the registry, which stands there percent-encoded."""
     prefix = "" if request[OWN_REGISTRY] else f"/{registry.slug}"
-    return web.Response(status=301, headers={"Location": f"{prefix}/simple/{rest}", "Cache-Control": CACHE})
+    return web.Response(status=301, headers={"Location": f"{prefix}/{path}", "Cache-Control": CACHE})
 
 
 async def _page(request: web.Request, registry: Registry, project: str) -> web.Response:
     headers = request.headers
-    chosen = negotiate.simple_form(headers.get("Accept"))
+    chosen = negotiate.simple_form(field(headers, "Accept"))
     if chosen is None:
         raise Rejected(
             "not-acceptable",
@@ -76,25 +77,34 @@ async def _page(request: web.Request, registry: Registry, project: str) -> web.R
     return answer_page(headers, registry, page, content_type)
 
 
-def answer_page(headers: Mapping[str, str], registry: Registry, page: Page, content_type: str) -> web.Response:
-    """The answer with a page: whole, compressed, or 304. `headers` are the request's."""
-    compressed = accepts_gzip(headers.get("Accept-Encoding", ""))
+def field(headers: MultiMapping[str], name: str) -> str | None:
+    """A header that is a list, all of its lines together (RFC 9110, section 5.3); None when it is absent."""
+    lines = headers.getall(name, ())
+    return lines[0] if len(lines) == 1 else ", ".join(lines) or None
+
+
+def answer_page(
+    headers: MultiMapping[str], registry: Registry, page: Page, content_type: str, *, vary: str = VARY
+) -> web.Response:
+    """The answer with a page: whole, compressed, or 304. `headers` are the request's. Raises `Rejected` (412)."""
+    compressed = page.gzip if page.gzip and accepts_gzip(field(headers, "Accept-Encoding") or "") else None
     # Two codings are two representations (RFC 9110, section 8.8.3.3).
     etag = f'"{page.etag}{"-gzip" if compressed else ""}"'
+    require_match(headers, etag)
     fields = {
         # On a 304 as well: pip merges its headers into the page it has cached.
         "Content-Type": content_type,
         "ETag": etag,
         "Server": "Mintmark",
-        "Vary": VARY,
+        "Vary": vary,
         "Cache-Control": f"private, {CACHE}" if registry.private else CACHE,
     }
-    if_none_match = headers.get("If-None-Match")
+    if_none_match = field(headers, "If-None-Match")
     if if_none_match is not None and names_etag(if_none_match, etag):
         return web.Response(status=304, headers=fields)
     if compressed:
         fields["Content-Encoding"] = "gzip"
-        return web.Response(body=page.gzip, headers=fields)
+        return web.Response(body=compressed, headers=fields)
     return web.Response(body=page.body, headers=fields)
 
 
@@ -106,6 +116,22 @@ def accepts_gzip(header: str) -> bool:
         if name.strip() in {"gzip", "x-gzip"}:
             return not _REFUSED.match(parameters)
     return False
+
+
+def require_match(headers: MultiMapping[str], etag: str) -> None:
+    """Raise `Rejected` (412) unless If-Match, if it is there, names the validator (section 13.1.1: strong comparison).
+
+    There is no Last-Modified: two changes may come within its one second. So If-Modified-Since and
+    If-Unmodified-Since say nothing here (sections 13.1.3 and 13.1.4).
+    """
+    wanted = field(headers, "If-Match")
+    if wanted is None or wanted.strip() == "*" or any(part.strip() == etag for part in wanted.split(",")):
+        return
+    raise Rejected(
+        "precondition-failed",
+        "If-Match names another version of this than there is now.",
+        hint="Ask again without it.",
+    )
 
 
 def names_etag(header: str, etag: str) -> bool:

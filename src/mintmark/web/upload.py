@@ -7,11 +7,14 @@ Owns what is known from the headers (who, how long), draining a refused body, an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 
 import structlog
 from aiohttp import web
 
+from mintmark.core.checks.finding import SHOWN_MAX, Finding
 from mintmark.core.errors import Rejected
 from mintmark.core.records import Registry
 from mintmark.service.upload import Form
@@ -53,7 +56,7 @@ async def _upload(request: web.Request) -> web.Response:
         )
     boundary = boundary_of(request.headers.get("Content-Type", ""))
     reader = FormReader(
-        at_hand.upload.receive,
+        partial(at_hand.upload.receive, registry),
         request.app[RECEIVING],
         field_limit_bytes=at_hand.wire.form_field_limit_bytes,
         fields_limit=at_hand.wire.form_fields_limit,
@@ -71,7 +74,16 @@ async def _upload(request: web.Request) -> web.Response:
     if accepted.new:
         UPLOADED.inc()
         UPLOADED_BYTES.inc(accepted.file.size_bytes)
-    return web.Response(status=200, body=b"", headers={"Content-Type": "text/plain", "Cache-Control": "no-store"})
+    return web.Response(
+        status=200,
+        body=_warnings(accepted.warnings),
+        headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"},
+    )
+
+
+def _warnings(warnings: Sequence[Finding]) -> bytes:
+    """What people may want to mend next time, a line each; nothing for a file without fault."""
+    return "".join(f"Warning ({each.check}): {each.sentence} {each.cure}\n" for each in warnings[:SHOWN_MAX]).encode()
 
 
 def check_protocol(action: str | None, form: Form) -> None:

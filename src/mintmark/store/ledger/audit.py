@@ -19,6 +19,12 @@ LATEST = Statement(f"SELECT {columns(_ALL)} FROM events ORDER BY id DESC LIMIT :
 LATEST_OF_REGISTRY = Statement(
     f"SELECT {columns(_ALL)} FROM events WHERE registry_id = :registry_id ORDER BY id DESC LIMIT :limit"
 )
+# Events are in the order of time, so the oldest are looked at and no index is needed.
+FORGET = Statement(
+    "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT :limit) oldest "
+    "WHERE at < :before) RETURNING id"
+)
+OUTLIVED = Statement("SELECT count(*) FROM events WHERE at < :before")
 
 
 def _event(row: Row) -> Event:
@@ -55,3 +61,11 @@ class Audit:
             return [_event(row) for row in self._session.rows(LATEST, {"limit": limit})]
         rows = self._session.rows(LATEST_OF_REGISTRY, {"registry_id": registry_id, "limit": limit})
         return [_event(row) for row in rows]
+
+    def outlived(self, before: int) -> int:
+        (row,) = self._session.rows(OUTLIVED, {"before": before})
+        number: int = row[0]
+        return number
+
+    def forget(self, before: int, limit: int) -> int:
+        return len(self._session.rows(FORGET, {"before": before, "limit": limit}))

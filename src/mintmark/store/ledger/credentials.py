@@ -24,6 +24,20 @@ SPEND = Statement(
 OF_REGISTRY = Statement(
     f"SELECT {columns(_ALL)} FROM credentials WHERE registry_id = :registry_id AND kind = :kind ORDER BY id"
 )
+END_MINTED = Statement("UPDATE credentials SET ended_at = :at WHERE kind = 'm' AND ended_at IS NULL RETURNING id")
+FORGET_MINTED = Statement(
+    "DELETE FROM credentials WHERE id IN (SELECT id FROM credentials WHERE kind = 'm' AND expires_at < :before "
+    "ORDER BY expires_at LIMIT :limit) RETURNING id"
+)
+OUTLIVED_MINTED = Statement("SELECT count(*) FROM credentials WHERE kind = 'm' AND expires_at < :before")
+# Not by an index: asked for once a day, of a table that forgetting the minted ones keeps small.
+OUTLIVED = Statement(
+    "SELECT id FROM credentials WHERE kind <> 'm' AND (ended_at < :before OR expires_at < :before) "
+    "ORDER BY id LIMIT :limit"
+)
+FORGET = Statement(
+    "DELETE FROM credentials WHERE id = :id AND (ended_at < :before OR expires_at < :before) RETURNING id"
+)
 
 
 def _credential(row: Row) -> Credential:
@@ -61,3 +75,20 @@ class Credentials:
 
     def of_registry(self, registry_id: int, kind: str) -> list[Credential]:
         return [_credential(row) for row in self._session.rows(OF_REGISTRY, {"registry_id": registry_id, "kind": kind})]
+
+    def end_minted(self, at: int) -> int:
+        return len(self._session.rows(END_MINTED, {"at": at}))
+
+    def outlived_minted(self, before: int) -> int:
+        (row,) = self._session.rows(OUTLIVED_MINTED, {"before": before})
+        number: int = row[0]
+        return number
+
+    def forget_minted(self, before: int, limit: int) -> int:
+        return len(self._session.rows(FORGET_MINTED, {"before": before, "limit": limit}))
+
+    def outlived_tokens(self, before: int, limit: int) -> list[int]:
+        return [row[0] for row in self._session.rows(OUTLIVED, {"before": before, "limit": limit})]
+
+    def forget_token(self, token_id: int, before: int) -> bool:
+        return bool(self._session.rows(FORGET, {"id": token_id, "before": before}))

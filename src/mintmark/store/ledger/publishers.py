@@ -39,6 +39,12 @@ PENDING = Statement(
 REIFY = Statement("UPDATE publishers SET project_id = :project_id, expires_at = NULL WHERE id = :id")
 TOUCH = Statement("UPDATE publishers SET last_used_at = :at WHERE id = :id")
 PROJECT_OF = Statement("SELECT project FROM publishers WHERE id = :id")
+LAPSED = Statement(
+    f"SELECT {columns(_ALL)} FROM publishers WHERE project_id IS NULL AND expires_at <= :now ORDER BY id LIMIT :limit"
+)
+REMOVE_LAPSED = Statement(
+    "DELETE FROM publishers WHERE id = :id AND project_id IS NULL AND expires_at <= :now RETURNING id"
+)
 
 
 def _publisher(row: Row) -> Publisher:
@@ -113,3 +119,9 @@ class Publishers:
             if len(names) >= limit:
                 break
         return sorted(names)
+
+    def lapsed(self, now: int, limit: int) -> list[Publisher]:
+        return [_publisher(row) for row in self._session.rows(LAPSED, {"now": now, "limit": limit})]
+
+    def remove_lapsed(self, publisher_id: int, now: int) -> bool:
+        return bool(self._session.rows(REMOVE_LAPSED, {"id": publisher_id, "now": now}))

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from mintmark.store.ledger.registries import BUMP_TRUST
 from mintmark.store.ledger.session import Session, Statement
 
 # RETURNING decides, not the row count, which is not portable between drivers.
 CLAIM = Statement(
     "INSERT INTO replays (issuer_url, key, until) VALUES (:issuer_url, :key, :until)"
     " ON CONFLICT DO NOTHING RETURNING until"
+)
+FORGET = Statement(
+    "DELETE FROM replays WHERE (issuer_url, key) IN (SELECT issuer_url, key FROM replays WHERE until < :before "
+    "ORDER BY until LIMIT :limit) RETURNING until"
+)
+OUTLIVED = Statement("SELECT count(*) FROM replays WHERE until < :before")
+ISSUED_AFTER = Statement("SELECT value FROM counters WHERE name = 'identity-tokens-issued-after'")
+REFUSE_ISSUED_UNTIL = Statement(
+    "INSERT INTO counters (name, value) VALUES ('identity-tokens-issued-after', :at) ON CONFLICT (name) "
+    "DO UPDATE SET value = excluded.value WHERE counters.value < excluded.value"
 )
 
 
@@ -19,3 +30,19 @@ class Replays:
 
     def claim(self, issuer_url: str, key: str, until: int) -> bool:
         return bool(self._session.rows(CLAIM, {"issuer_url": issuer_url, "key": key, "until": until}))
+
+    def outlived(self, before: int) -> int:
+        (row,) = self._session.rows(OUTLIVED, {"before": before})
+        number: int = row[0]
+        return number
+
+    def forget(self, before: int, limit: int) -> int:
+        return len(self._session.rows(FORGET, {"before": before, "limit": limit}))
+
+    def refuse_issued_until(self, at: int) -> None:
+        self._session.run(REFUSE_ISSUED_UNTIL, {"at": at})
+        self._session.run(BUMP_TRUST)
+
+    def issued_after(self) -> int:
+        row = self._session.row(ISSUED_AFTER)
+        return int(row[0]) if row else 0

@@ -99,6 +99,7 @@ projects = _table(
     Column("changes", BigInteger, nullable=False),
     Column("rendered", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("status_reason", Text, nullable=False, server_default=text("''")),
     # What names that people confuse have in common (`core.names.similarity_key`).
     Column("similar", Text, nullable=False, server_default=text("''")),
     UniqueConstraint("registry_id", "name"),

@@ -23,13 +23,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from mintmark.core.errors import Misconfigured, Rejected, Unavailable
+from mintmark.service.grouping import Group, Outcome
 from mintmark.service.ports import Transaction
 from mintmark.store.ledger import migrate
-from mintmark.store.ledger.group_commit import GroupCommit, Outcome, Work
 from mintmark.store.ledger.nouns import SqlTransaction
 from mintmark.store.ledger.session import Session
 
 T = TypeVar("T")
+Work = Callable[[Transaction], Any]
 # How long a writer waits for another process, for example the command line beside a server.
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 READERS = 2
@@ -115,7 +116,8 @@ class SqliteLedger:
         self._writer: Connection | None = None
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-write")
         self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="ledger-read")
-        self._group = GroupCommit(self._commit)
+        # Whoever waits while a commit is on its way to the disk shares the next one.
+        self._group: Group[Work] = Group(self._commit)
         # Outside of any transaction, so that each look-up sees the newest commit.
         self._glance_connection = self._reading_engine.raw_connection()
         driver = self._glance_connection.driver_connection
@@ -139,7 +141,8 @@ class SqliteLedger:
             raise translate(error) from error
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        return await self._group.run(work)
+        done: T = await self._group.run(work)
+        return done
 
     def version(self) -> int:
         if not self._version_holds:

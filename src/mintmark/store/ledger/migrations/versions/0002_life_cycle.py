@@ -14,6 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("registries", sa.Column("policy", sa.Text(), server_default="{}", nullable=False))
+    op.add_column("projects", sa.Column("status_reason", sa.Text(), server_default=sa.text("''"), nullable=False))
     op.add_column("projects", sa.Column("similar", sa.Text(), server_default=sa.text("''"), nullable=False))
     op.add_column("releases", sa.Column("yanked_reason", sa.Text(), nullable=True))
     op.add_column("files", sa.Column("upload_microseconds", sa.Integer(), server_default="0", nullable=False))
