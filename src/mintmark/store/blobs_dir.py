@@ -41,7 +41,7 @@ class DirectorySpool:
 
     def __init__(self, blobs: Path, incoming: Path) -> None:
         self._blobs = blobs
-        self._path = incoming / secrets.token_hex(16)
+        self._path = f"{incoming}/{secrets.token_hex(16)}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.fdopen(os.open(self._path, flags, 0o640), "w+b", buffering=0)
         self._kept = False
@@ -59,14 +59,14 @@ class DirectorySpool:
     def keep(self, sha256: str) -> None:
         if not _is_digest(sha256):
             raise ValueError(f"{sha256!r} is no digest")
-        target = self._blobs / sha256[:2] / sha256
+        home = f"{self._blobs}/{sha256[:2]}"
         os.fsync(self._file.fileno())
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # Whoever removes an old blob of this name does it before this rename, or sees the new file and leaves it.
             fcntl.flock(folder, fcntl.LOCK_SH)
             # Replacing an existing blob changes nothing: the name is the content's digest.
-            os.rename(self._path, target)
+            os.rename(self._path, f"{home}/{sha256}")
             self._kept = True
             fcntl.flock(folder, fcntl.LOCK_UN)
             os.fsync(folder)
@@ -77,7 +77,8 @@ class DirectorySpool:
     def discard(self) -> None:
         self._file.close()
         if not self._kept:
-            self._path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
 
 
 class DirectoryBlob:

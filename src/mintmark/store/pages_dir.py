@@ -78,20 +78,21 @@ class DirectoryPages:
         return self._load(path)
 
     def replace(self, registry: str, project: str, changes: int, forms: Mapping[str, bytes]) -> None:
-        folder = self._folder(registry, project)
+        # Texts instead of paths: every upload comes along here, and paths would be a tenth of the work.
+        folder = f"{self._pages}/{registry}/simple{'/' + project if project else ''}"
         try:
             mark = _own(folder)
         except FileNotFoundError:
-            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            Path(folder).mkdir(mode=0o750, parents=True, exist_ok=True)
             mark = _own(folder)
         try:
             if _number(os.pread(mark, MARK_BYTES, 0)) > changes:
                 return
             for form, body in forms.items():
-                _write_both(folder / f"index.{form}", body, sync=self._sync)
+                _write_both(f"{folder}/index.{form}", body, sync=self._sync)
             os.pwrite(mark, str(changes).rjust(MARK_BYTES).encode(), 0)
             # Nobody asks for them any more, since their names hold a lower number of changes.
-            _empty(folder / DERIVED)
+            _empty(f"{folder}/{DERIVED}")
         finally:
             os.close(mark)
 
@@ -113,9 +114,9 @@ class DirectoryPages:
                 return
             path = self._derived(registry, project, changes, form)
             path.parent.mkdir(mode=0o750, exist_ok=True)
-            _write(path, body, sync=self._sync)
+            _write(str(path), body, sync=self._sync)
             if len(body) >= GZIP_STORED_MIN_BYTES:
-                _write(_gzip_path(path), _compressed(body) or b"", sync=self._sync)
+                _write(f"{path}{GZIP_SUFFIX}", _compressed(body) or b"", sync=self._sync)
         finally:
             os.close(mark)
 
@@ -151,7 +152,7 @@ class DirectoryPages:
                 return False
             for path in (*folder.glob("index.*"), *folder.glob(LEFTOVER)):
                 path.unlink(missing_ok=True)
-            _empty(folder / DERIVED)
+            _empty(f"{folder}/{DERIVED}")
             # Last: whoever waits for it makes another one.
             (folder / MARK).unlink()
         finally:
@@ -208,14 +209,14 @@ class DirectoryPages:
             self._cached_bytes -= _size(oldest)
 
 
-def _own(folder: Path) -> int:
+def _own(folder: Path | str) -> int:
     """A descriptor of the folder's mark, held against other threads and processes until it is closed.
 
     The mark is overwritten in place, never replaced; it goes only with its pages, and then whoever waited for it takes
     the next one.
     """
     while True:
-        mark = os.open(folder / MARK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        mark = os.open(f"{folder}/{MARK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(mark, fcntl.LOCK_EX)
             if os.fstat(mark).st_nlink:
@@ -284,31 +285,29 @@ def _inflates_to(data: bytes, body: bytes) -> bool:
         return False
 
 
-def _gzip_path(path: Path) -> Path:
-    return path.with_name(path.name + GZIP_SUFFIX)
-
-
-def _write_both(path: Path, body: bytes, *, sync: bool) -> None:
+def _write_both(path: str, body: bytes, *, sync: bool) -> None:
     _write(path, body, sync=sync)
-    beside = _gzip_path(path)
+    beside = path + GZIP_SUFFIX
     if len(body) >= GZIP_STORED_MIN_BYTES:
         _write(beside, _compressed(body) or b"", sync=sync)
     else:
         # A front server would go on serving what the page was when it was long.
-        beside.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: str) -> None:
     """Remove a folder of files, if it is there."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            Path(entry).unlink()
-        folder.rmdir()
+            os.unlink(entry)
+        Path(folder).rmdir()
 
 
-def _write(path: Path, body: bytes, *, sync: bool) -> None:
+def _write(path: str, body: bytes, *, sync: bool) -> None:
     # One name, since the folder is held: what a crash leaves behind is overwritten by the next page.
-    fresh = f"{path.parent}/.{path.name}~"
+    folder, _, name = path.rpartition("/")
+    fresh = f"{folder}/.{name}~"
     try:
         with open(fresh, "wb", buffering=0) as file:
             view = memoryview(body)

@@ -238,12 +238,13 @@ def is_header(block: bytes) -> bool:
     """Whether a block of 512 bytes would be taken for the header of a tar file's member, by any reader."""
     if len(block) != _BLOCK:
         return False
-    rest = block[:148] + b" " * 8 + block[156:]
-    signed = sum(rest) - 256 * sum(byte > 0x7F for byte in rest)
     try:
-        return _octal(block[148:156]) in (sum(rest), signed)
+        stated = _octal(block[148:156])
     except TarFault:
         return False
+    rest = block[:148] + b" " * 8 + block[156:]
+    signed = sum(rest) - 256 * sum(byte > 0x7F for byte in rest)
+    return stated in (sum(rest), signed)
 
 
 def _member(name: str, kind: bytes, size_bytes: int, link: str) -> TarMember:
