@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mintmark.core.errors import Unavailable
-from mintmark.core.records import File, Project, Registry
+from mintmark.core.records import OPERATOR, File, Project, Registry
 from mintmark.lab.signer import Signer
 from mintmark.service.ports import Transaction
 from mintmark.service.steps import Step
@@ -175,6 +175,20 @@ async def test_a_page_that_cannot_be_written_heals_by_repeating(world: World) ->
     assert await visible(world, secret)
 
 
+async def test_a_page_that_cannot_be_written_is_shown_all_the_same(world: World) -> None:
+    secret = await world.token()
+    obstacle = block(world)
+    assert (await world.upload(secret, wheel())).status == 503
+    page = await world.get("/acme/simple/widget/", auth=secret, headers=JSON)
+    assert [each["filename"] for each in page.json["files"]] == ["widget-1.0-py3-none-any.whl"]
+    assert (await world.get("/acme/simple/gadget/", auth=secret)).status == 404
+    obstacle.unlink()
+    # The very same page, once it is kept.
+    assert (await world.upload(secret, wheel())).status == 200
+    kept = await world.get("/acme/simple/widget/", auth=secret, headers=JSON)
+    assert (kept.body, kept.headers["ETag"]) == (page.body, page.headers["ETag"])
+
+
 async def test_a_page_that_cannot_be_written_heals_by_itself(world: World) -> None:
     secret = await world.token()
     obstacle = block(world)
@@ -300,6 +314,22 @@ async def test_a_project_stays_unlisted_by_nobodys_mistake(
         await world.index.renderer.close()
         await world.index.renderer.heal()
         assert await visible(world, secret)
+
+
+async def test_a_change_before_the_first_file_keeps_no_project_from_being_listed(world: World) -> None:
+    """The exchange for a pending publisher makes a project without files; what is changed then is no page's change."""
+    await world.publisher("widget")
+    minted, token = await world.credential(), await world.token()
+    assert (await world.get("/acme/simple/", auth=token, headers=JSON)).json["projects"] == []
+    changed = await world.index.life_cycle.set_status("acme", "widget", "deprecated", "", OPERATOR)
+    assert changed.changed
+    # A project that has never had a file has no page.
+    assert (await world.get("/acme/simple/widget/", auth=token, headers=JSON)).status == 404
+    await world.index.renderer.heal()
+    assert (await world.upload(minted, wheel())).status == 200
+    assert await visible(world, token)
+    page = await world.get("/acme/simple/widget/", auth=token, headers=JSON)
+    assert page.json["project-status"] == {"status": "deprecated"}
 
 
 async def test_marks_wait_for_a_ledger_that_cannot_be_written(world: World) -> None:

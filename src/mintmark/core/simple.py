@@ -7,6 +7,7 @@ compressing and storing them to whoever renders at write time. The same records 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -75,6 +76,11 @@ def upload_time(file: File) -> str:
     """When a file was uploaded, in the form of PEP 700: with a fraction only if one is known."""
     seconds = datetime.fromtimestamp(file.uploaded_at, UTC).isoformat()[:19]
     return f"{seconds}.{file.upload_microseconds:06d}Z" if file.upload_microseconds else f"{seconds}Z"
+
+
+def validator(page: bytes) -> str:
+    """What is the same for the same page only: the opaque part of its entity tag (RFC 9110, section 8.8.3)."""
+    return hashlib.sha256(page).hexdigest()[:32]
 
 
 def render_project(project: Project, files: Sequence[File]) -> dict[str, bytes]:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from mintmark.core import project_json
 from mintmark.core.dist.archive import read_metadata
@@ -54,14 +58,18 @@ class Browse:
         if page is not None:
             return page
         # Never rendered yet, or lost: pages can always be made from the ledger.
-        if project:
-            if not await self._renderer.project(registry, project):
-                raise Rejected("not-found", f"The registry {registry.slug} has no project {project}.")
+        try:
+            if project:
+                await self._renderer.project(registry, project)
+            else:
+                await self._renderer.listing(registry)
+        except Unavailable:
+            # There may be no space for it; that is no reason not to show it.
+            page = await self._renderer.unsaved(registry, project, form)
         else:
-            await self._renderer.listing(registry)
-        page = self._pages.find(registry.slug, project, form)
+            page = self._pages.find(registry.slug, project, form)
         if page is None:
-            raise Rejected("not-found", "The page is gone.")
+            raise Rejected("not-found", f"The registry {registry.slug} has no project {project}.")
         return page
 
     async def project_json(
@@ -148,13 +156,18 @@ class Browse:
         if wheel is None:
             return None
         raw = _metadata_of(wheel, file)
+        # A full disk keeps nobody from reading.
+        with suppress(OSError):
+            self._keep(raw, digest)
+        return self._blobs.open(digest) or _Unkept(raw)
+
+    def _keep(self, raw: bytes, digest: str) -> None:
         spool = self._blobs.spool()
         try:
             spool.write(raw)
             spool.keep(digest)
         finally:
             spool.discard()
-        return self._blobs.open(digest)
 
     def _metadata(self, file: File) -> bytes:
         """A file's metadata, from what is kept beside it or from itself. Raises `Unavailable`. Runs in a thread."""
@@ -170,6 +183,25 @@ class Browse:
         if archive is None:
             raise _unreadable(file, "the blob is gone")
         return _metadata_of(archive, file)
+
+
+class _Unkept:
+    """Metadata that there is no space for, straight from memory. See `service.ports.BlobReader`."""
+
+    file: BinaryIO | None = None
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self.size_bytes = len(raw)
+
+    async def chunks(self, start: int, count: int) -> AsyncIterator[bytes]:
+        yield self._raw[start : start + count]
+
+    def whole(self) -> BinaryIO:
+        return io.BytesIO(self._raw)
+
+    def close(self) -> None:
+        return
 
 
 def _metadata_of(archive: BlobReader, file: File) -> bytes:

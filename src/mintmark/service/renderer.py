@@ -14,7 +14,7 @@ from mintmark.core import simple
 from mintmark.core.errors import Rejected, Unavailable
 from mintmark.core.records import Project, Registry
 from mintmark.service.grouping import Group, Outcome
-from mintmark.service.ports import Ledger, Pages, Transaction
+from mintmark.service.ports import Ledger, Page, Pages, Transaction
 from mintmark.service.steps import Reached, Step
 
 T = TypeVar("T")
@@ -59,6 +59,20 @@ class Renderer:
     async def project(self, registry: Registry, name: str) -> bool:
         """Render a project's page for a reader who found none; False when there is nothing to show."""
         return await self._replace(lambda tx: self._render(tx, registry, name)) is not None
+
+    async def unsaved(self, registry: Registry, name: str, form: str) -> Page | None:
+        """A page for one reader, when it cannot be kept; None when there is nothing to show."""
+
+        def work(tx: Transaction) -> bytes | None:
+            if not name:
+                return simple.render_root(tx.projects.listed(registry.id))[form]
+            project = tx.projects.find(registry.id, name)
+            if project is None or not project.changes:
+                return None
+            return simple.render_project(project, tx.files.of_project(project.id))[form]
+
+        body = await self._ledger.read(work)
+        return Page(body, None, simple.validator(body)) if body is not None else None
 
     async def listing(self, registry: Registry) -> None:
         """Render a registry's list of projects, as it is now or later.

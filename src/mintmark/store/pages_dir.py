@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import gzip
-import hashlib
 import math
 import os
 import zlib
@@ -22,7 +21,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mintmark.core import simple
 from mintmark.service.ports import Page
+from mintmark.store.blobs_dir import sync_directory
 from mintmark.store.pages_home import boot_id, open_home
 
 # Bounds the memory of cached pages, compressed forms included.
@@ -90,6 +91,9 @@ class DirectoryPages:
                 return
             for form, body in forms.items():
                 _write_both(f"{folder}/index.{form}", body, sync=self._sync)
+            if self._sync:
+                # Else the old page might come back, whose dirty mark is gone by then.
+                sync_directory(Path(folder))
             os.pwrite(mark, str(changes).rjust(MARK_BYTES).encode(), 0)
             # Nobody asks for them any more, since their names hold a lower number of changes.
             _empty(f"{folder}/{DERIVED}")
@@ -258,7 +262,7 @@ def _size(page: Page) -> int:
 
 
 def _page(body: bytes, compressed: bytes | None) -> Page:
-    return Page(body, compressed, hashlib.sha256(body).hexdigest()[:32])
+    return Page(body, compressed, simple.validator(body))
 
 
 def _compressed(body: bytes) -> bytes | None:

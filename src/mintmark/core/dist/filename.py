@@ -23,8 +23,8 @@ FILENAME_MAX_BYTES = 255
 TAGS_MAX = 512
 """Compressed tag sets multiply: a name of 255 characters can stand for 60,000 tags. Real wheels stay below 100."""
 
-_LEGACY = " The operator can allow the names of older tools with legacy-names = true."
-_REBUILD = "Build the file with a current build backend and do not rename it."
+_LEGACY = " Or ask the operator for legacy-names = true."
+_REBUILD = "Build it with a current build backend and do not rename it."
 _FOREIGN_ENDINGS = (".zip", ".egg", ".exe", ".msi", ".rpm", ".deb", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
 
 
