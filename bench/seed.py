@@ -98,6 +98,8 @@ async def pages(index: Index, slug: str, *, private: bool, projects: int, files:
     """A registry of projects with that many wheels each, rendered; the projects' names. The wheels' bytes do not
     exist: only pages are read."""
     home = await registry(index, slug, private=private)
+    # As a server does when it starts; else the first one would render everything again.
+    await index.renderer.adopt()
     names = [f"project-{number}" for number in range(projects)]
 
     def insert(tx: Transaction, some: Sequence[str]) -> list[Project]:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class Story:
 
     def command(self, words: Sequence[str]) -> None:
         """The command that is run."""
-        print(f"   {self._paint('36', '$ ' + ' '.join(words))}", flush=True)
+        quoted = (f'"{word}"' if " " in word and not word.startswith("'") else word for word in words)
+        print(f"   {self._paint('36', '$ ' + ' '.join(quoted))}", flush=True)
 
     def output(self, text: str) -> None:
         """What it printed."""
@@ -91,6 +93,7 @@ class Demo:
         fails: bool = False,
         shown: Sequence[str] = (),
         quiet: bool = False,
+        both: bool = False,
     ) -> str:
         """Run a command, show it and what it printed, and insist on its outcome."""
         self.story.command(shown or words)
@@ -112,7 +115,7 @@ class Demo:
         if (done.returncode != 0) != fails:
             self.story.output(text)
             raise SystemExit(f"The demo failed: {words[0]} ended with exit code {done.returncode}.")
-        return done.stdout if not fails else text
+        return text if fails or both else done.stdout
 
     # -- the steps ----------------------------------------------------------------------------------------------------
 
@@ -215,6 +218,25 @@ class Demo:
         words = ["uv", "publish", "--trusted-publishing", "always", "--publish-url", self.upload_url]
         return self.run(*words, *files, shown=[*words, pattern], more=job, fails=fails)
 
+    def break_a_wheel(self, lab: Lab) -> None:
+        """An upload that is permitted, of a file that nobody should install."""
+        self.story.chapter("The GitLab job is allowed to publish, but its wheel was tampered with")
+        good = self.directory / "dist" / "hello-mint" / "hello_mint-1.0-py3-none-any.whl"
+        broken = self.directory / "broken" / "hello_mint-1.0-1-py3-none-any.whl"
+        broken.parent.mkdir()
+        with zipfile.ZipFile(good) as source, zipfile.ZipFile(broken, "w") as target:
+            for name in source.namelist():
+                more = b"import os\n" if name == "hello_mint/__init__.py" else b""
+                target.writestr(name, source.read(name) + more)
+            target.writestr("../../startup.py", "print('you did not ask for this')\n")
+        config = {"project-path": "team/hello-mint", "workflow": ".gitlab-ci.yml", "project-id": "4711"}
+        job = job_environment(lab.control_url, lab.secret, lab.ca_path, "gitlab", config, AUDIENCE)
+        words = ["uv", "publish", "--trusted-publishing", "always", "--publish-url", self.upload_url]
+        told = self.run(*words, f"broken/{broken.name}", more=job, fails=True)
+        for words_of_it in ("'../../startup.py', which leads out of its directory", "RECORD"):
+            self._insist(words_of_it, told)
+        self.story.say("Refused, and one answer tells everything that is wrong with it.")
+
     def burn(self, lab: Lab) -> None:
         """The manual way: mint, burn, and be refused."""
         self.story.chapter("By hand: mint a credential, burn it, and try to use it")
@@ -240,7 +262,7 @@ class Demo:
         self.story.output(re.sub(r"mintmark_[A-Za-z0-9]{50}", "mintmark_…", text))
         return str(text)
 
-    def install(self) -> None:
+    def install(self) -> str:
         """Install from the private registry with pip and uv."""
         self.story.chapter("Install from the private registry, with stock pip and stock uv")
         token = self.run(
@@ -265,18 +287,46 @@ class Demo:
                 str(python), "-c", "import hello_mark, hello_mint; print(hello_mark.hello(), '/', hello_mint.hello())",
                 shown=["python", "-c", "'import hello_mark, hello_mint; …'"],
             )  # fmt: skip
+        return index
+
+    def yank(self, index: str) -> None:
+        """A release that nobody should get by chance."""
+        self.story.chapter("A release turns out to be bad: yank it, look with stock pip, take it back")
+        self.run("mintmark", "project", "yank", REGISTRY, "hello-mint", "1.0", "--reason", "Says hello too loudly.")
+        words = ["pip", "--disable-pip-version-check", "download", "--no-deps", "--no-cache-dir", "--dest", "yanked"]
+        for wanted in ("hello-mint==1.0", "hello-mint"):
+            told = self.run(
+                *words, "--index-url", index, wanted, fails=wanted == "hello-mint", both=True,
+                shown=["pip", "download", "--no-deps", "--index-url", "…", wanted],
+            )  # fmt: skip
+            if wanted == "hello-mint":
+                self.story.say("Nobody gets it by chance: a yanked release is no answer to an open question.")
+            else:
+                self._insist("Says hello too loudly.", told)
+                self.story.say("Who pins exactly that version still gets it, with a warning and the reason.")
+        self.run("mintmark", "project", "unyank", REGISTRY, "hello-mint", "1.0")
+
+    def bring_in(self) -> None:
+        """A folder of packages becomes a registry, and everything is checked."""
+        self.story.chapter("Bring a folder of packages into another registry, and check everything")
+        self.run("mintmark", "registry", "create", "archive", "--title", "What we had before", quiet=True)
+        told = self.run("mintmark", "import", "archive", "dist")
+        self._insist("imported\t4", told)
+        self._insist("No fault was found.", self.run("mintmark", "fsck"))
+        self.story.say("Every file has the digest that the ledger says, and every page shows what the ledger says.")
 
     def audit(self) -> None:
         """Everything that happened is on record."""
         self.story.chapter("What the index remembers")
-        text = self.run("mintmark", "audit", REGISTRY, "--limit", "30", quiet=True)
+        text = self.run("mintmark", "audit", REGISTRY, "--limit", "40", quiet=True)
         rows = [line.split("\t") for line in text.splitlines()[1:]]
         self.story.output("\n".join(f"{row[2]:20} {row[3]:20} {row[4][:80]}" for row in reversed(rows)))
 
-    def _insist(self, words: str, told: str, meaning: str) -> None:
+    def _insist(self, words: str, told: str, meaning: str = "") -> None:
         if words not in told:
-            raise SystemExit(f"The demo failed: expected {words!r} in the refusal.")
-        self.story.say(meaning)
+            raise SystemExit(f"The demo failed: expected {words!r} in what was printed.")
+        if meaning:
+            self.story.say(meaning)
 
 
 def free_ports() -> int:
@@ -315,8 +365,11 @@ def main() -> None:
             lab = find(demo.home / "data")
             demo.publish_from_gitlab(lab)
             demo.publish_from_github(lab)
+            demo.break_a_wheel(lab)
             demo.burn(lab)
-            demo.install()
+            index = demo.install()
+            demo.yank(index)
+            demo.bring_in()
             demo.audit()
         finally:
             server.terminate()

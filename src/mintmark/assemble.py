@@ -210,6 +210,8 @@ class Index:
 
     async def _heal(self) -> None:
         try:
+            # Again, should the ledger have been busy at the start.
+            await self.renderer.adopt()
             healed = await self.renderer.heal()
         except (Rejected, Unavailable) as error:
             # A full disk keeps no reader from the pages there are; the next round tries again.

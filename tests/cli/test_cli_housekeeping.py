@@ -34,8 +34,8 @@ def test_sweeping(acme: Shell) -> None:
     assert path.exists()
     assert acme.ok("sweep").out.splitlines()[1] == "blobs without a file\t1\t6 bytes"
     assert not path.exists()
-    assert acme.ok("sweep").out == "There is nothing to sweep.\n"
-    assert acme.ok("sweep", "--json").json["blob_bytes"] == 0
+    assert acme.ok("sweep").out.startswith("There is nothing to sweep. Content that no file needs goes a day after")
+    assert acme.ok("sweep", "--json").json["blob-bytes"] == 0
 
 
 def test_checking(acme: Shell) -> None:
@@ -64,7 +64,7 @@ def test_there_and_back(acme: Shell, tmp_path: Path) -> None:
     assert done.out.startswith("Backup 20")
     assert done.out.endswith(": 0 projects, 0 files, 0 of them new (0 bytes).\n")
     made = acme.ok("backup", "--verify", "--json", str(target)).json
-    assert (made["files"], made["rows"]["registries"]) == (0, 1)
+    assert (made["files"], made["copied-bytes"], made["rows"]["registries"]) == (0, 0, 1)
     other.mkdir()
     elsewhere = shell_in(other)
     done = elsewhere.ok("restore", str(target))
@@ -93,7 +93,7 @@ def test_a_backup_of_nothing_and_into_something(shell: Shell, tmp_path: Path) ->
 def test_help_has_examples(shell: Shell, command: str) -> None:
     text = shell.ok(command, "--help").out
     assert "Example" in text
-    assert f"  mintmark {command}" in text
+    assert f" {command} /backup/mintmark" in text or f"  mintmark {command}" in text
 
 
 @pytest.mark.parametrize(

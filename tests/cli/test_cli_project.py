@@ -85,6 +85,7 @@ def test_looking(shop: Shell) -> None:
 def test_yanking(shop: Shell) -> None:
     said = shop.ok("project", "yank", "acme", "widget", "1.0", "--reason", "Deletes the wrong folder.").out
     assert said.startswith("Yanked widget 1.0: 2 files. Yanked files stay")
+    assert "No reason is given" not in said
     assert set(states(shop).values()) == {("yanked", "Deletes the wrong folder.")}
     again = shop.ok("project", "yank", "acme", "widget", "1", "--reason", "Deletes the wrong folder.").out
     assert again == "Nothing changed: widget 1.0 is yanked already.\n"
@@ -96,14 +97,17 @@ def test_yanking(shop: Shell) -> None:
     assert shop.ok("project", "unyank", *one).out == f"Nothing changed: {WHEEL} was not yanked.\n"
     assert states(shop)[WHEEL] == ("visible", None)
     assert shop.ok("project", "unyank", "acme", "widget", "1.0").out == "Took back the yank of widget 1.0: 1 file.\n"
-    assert shop.ok("project", "yank", *one).out.startswith(f"Yanked {WHEEL}. ")
+    said = shop.ok("project", "yank", *one).out
+    assert said.startswith(f"Yanked {WHEEL}. ")
+    assert said.endswith("No reason is given; the same command with --reason gives one.\n")
     assert "\tyanked\t" in shop.ok("project", "show", "acme", "widget").out
 
 
 def test_deleting_asks_first(shop: Shell) -> None:
     done = shop("project", "delete", "acme", "widget", "1.0", answer="n\n")
     assert done.code == 130
-    assert "Delete version '1.0' of 'widget' in 'acme'? This cannot be undone, and the names" in done.out
+    assert "Delete version '1.0' of 'widget' in 'acme'?\nThis cannot be undone, and the names" in done.out
+    assert "To go on without being asked, add --yes." in done.err
     assert states(shop) == {WHEEL: ("visible", None), SDIST: ("visible", None)}
     done = shop.ok("project", "delete", "acme", "widget", "--file", SDIST, answer="y\n")
     assert f"the file '{SDIST}'" in done.out
@@ -127,6 +131,14 @@ def test_status(shop: Shell) -> None:
     assert shop.ok("project", "list", "acme", "--json").json[0]["status"] == "quarantined"
     done = shop("project", "status", "acme", "widget", "gone")
     assert (done.code, "active" in done.err) == (2, True)
+
+
+def test_projects_outside_of_new_patterns_are_told(shop: Shell) -> None:
+    note = "1 project of it is outside of its patterns now: widget. What is published stays; nothing can be added."
+    shop.write("trust.toml", '[registry.acme]\nprojects = ["tools"]\n')
+    assert f"Note: acme: {note}\n" in shop("apply", "--check", "trust.toml").err
+    assert shop.ok("registry", "change", "acme", "projects=tools").err == f"Note: {note}\n"
+    assert shop.ok("registry", "change", "acme", "projects=tools,wid*").err == ""
 
 
 def test_spelling(shop: Shell) -> None:

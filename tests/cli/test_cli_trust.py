@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mintmark.core.names import gitlab_variable
@@ -10,6 +12,27 @@ from support.command import BASE_URL, Shell
 GITLAB = ("--provider", "gitlab", "--url", "https://gitlab.example.com")
 OTHER = ("acme", "a", "--provider", "gitlab", "--url", "https://a", "--projects", "*")
 WIDGET = ("project-path=team/widget", "workflow=.gitlab-ci.yml")
+
+DEFAULTS = {
+    "title": "",
+    "host": None,
+    "audience": "mintmark_localhost_acme",
+    "private": True,
+    "enabled": True,
+    "trusted-publishing": True,
+    "trusted-publishing-only": False,
+    "publishers-read": False,
+    "host-mint": True,
+    "credential-lifetime-seconds": 900,
+    "projects": ["*"],
+    "platform-tags": "any",
+    "similar-names": "refuse",
+    "legacy-names": False,
+    "file-limit-bytes": None,
+    "project-limit-bytes": None,
+    "releases-limit": 10_000,
+    "release-files-limit": 1_000,
+}
 
 
 def table(text: str) -> list[list[str]]:
@@ -26,7 +49,7 @@ def test_creating_a_registry_says_how_to_use_it_and_what_comes_next(shell: Shell
         assert text in done.out
     assert done.err == ""
     shown = shell.ok("registry", "show", "acme").out
-    assert shown in done.out
+    assert shown.partition("\nSettings, ")[0] in done.out
 
 
 def test_registries_for_machines(shell: Shell) -> None:
@@ -41,6 +64,7 @@ def test_registries_for_machines(shell: Shell) -> None:
         "gitlab-variable": gitlab_variable("mintmark_localhost_acme"),
         "index-url": f"{BASE_URL.replace('localhost', 'acme.example')}/simple/",
         "upload-url": f"{BASE_URL.replace('localhost', 'acme.example')}/legacy/",
+        "settings": DEFAULTS | {"host": "acme.example", "audience": "mintmark_localhost_acme", "private": False},
     }
     assert shell.ok("registry", "list", "--json").json == [created]
     assert shell.ok("registry", "show", "acme", "--json").json == created
@@ -77,7 +101,89 @@ def test_registries_that_cannot_be(shell: Shell, arguments: list[str], message: 
     assert message in done.err
 
 
+def settings_of(shell: Shell) -> dict[str, object]:
+    found: dict[str, object] = shell.ok("registry", "show", "acme", "--json").json["settings"]
+    return found
+
+
+def test_settings_are_shown_by_their_keys(acme: Shell) -> None:
+    assert settings_of(acme) == DEFAULTS
+    _, said, shown = acme.ok("registry", "show", "acme").out.partition("\nSettings, by their keys")
+    assert "mintmark registry change acme KEY=VALUE" in shown
+    for key, value in DEFAULTS.items():
+        assert (f"  {key} = {json.dumps(value)}\n" if value is not None else f"  {key}: not set\n") in said + shown
+
+
+def test_changing_settings(acme: Shell) -> None:
+    done = acme.ok(
+        "registry", "change", "acme", "platform-tags=pypi", "projects=acme-*, tools", "file-limit-bytes=1000000",
+        "legacy-names=true", "title=Packages of team Acme",
+    )  # fmt: skip
+    assert done.out == (
+        'Changed acme: title: "" -> Packages of team Acme, projects: [*] -> [acme-*, tools], '
+        "platform-tags: any -> pypi, legacy-names: false -> true, file-limit-bytes: none -> 1000000.\n"
+    )
+    assert done.err == ""
+    wanted = {
+        "platform-tags": "pypi",
+        "projects": ["acme-*", "tools"],
+        "file-limit-bytes": 1_000_000,
+        "legacy-names": True,
+        "title": "Packages of team Acme",
+    }
+    assert settings_of(acme) == DEFAULTS | wanted
+    again = acme.ok("registry", "change", "acme", "platform-tags=pypi")
+    assert again.out == "Nothing changed: acme is set so already.\n"
+    told = acme.ok("registry", "change", "acme", "file-limit-bytes=", "projects=", "--json").json
+    assert told["settings"] == settings_of(acme) == DEFAULTS | wanted | {"file-limit-bytes": None, "projects": ["*"]}
+    events = acme.ok("audit", "acme", "--json").json
+    assert [event["action"] for event in events[:3]] == ["registry-change", "registry-change", "issuer-add"]
+    assert events[0]["facts"] == {
+        "name": "acme",
+        "detail": "projects: [acme-*, tools] -> [*], file-limit-bytes: 1000000 -> none",
+    }
+
+
+def test_another_audience_needs_other_ci_files(acme: Shell) -> None:
+    done = acme.ok("registry", "change", "acme", "audience=mintmark_acme")
+    assert "Next: adapt the CI files to what `mintmark registry show acme` prints." in done.err
+    assert acme.ok("registry", "change", "acme", "audience=").out == (
+        "Changed acme: audience: mintmark_acme -> mintmark_localhost_acme.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing", "title=x"], "There are: acme, other."),
+        (["acme", "colour=red"], "has an unknown key 'colour'. Its keys are: title, host"),
+        (["acme", "colour="], "has an unknown key 'colour'"),
+        (["acme", "private"], "no NAME=VALUE"),
+        (["acme", "title=\udcff"], "registry.acme.title is no title. Write one line of at most 200 characters."),
+        (["\udcff", "title=x"], "There is no registry '\\udcff'."),
+        (["acme", "private=no"], "registry.acme.private is not of the right type: 'no'. Example: private = true"),
+        (["acme", "releases-limit=many"], "is not of the right type: 'many'. Example: releases-limit = 10000"),
+        (["acme", "releases-limit=0"], "Use a number from 1 to 1000000."),
+        (["acme", "platform-tags=some"], "registry.acme.platform-tags is 'some'. Use any or pypi."),
+        (["acme", "projects=Acme*"], "not a pattern"),
+        (["acme", "credential-lifetime-seconds=60"], "PEP 807 allows 900 to 21600."),
+        (["acme", "audience=mintmark_localhost_other"], "The registry other has the audience"),
+        (["acme", "host=other.example"], "The registry other has the host"),
+        (["acme", "projects=tools"], "publisher 1 is for widget, but the registry acme is for tools only."),
+    ],
+)
+def test_settings_that_cannot_be(acme: Shell, arguments: list[str], message: str) -> None:
+    acme.ok("registry", "create", "other", "--host", "other.example")
+    acme.ok("publisher", "add", "acme", "widget", "--issuer", "gitlab", *WIDGET)
+    done = acme("registry", "change", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert settings_of(acme) == DEFAULTS
+
+
 def test_removing_a_registry(acme: Shell) -> None:
+    done = acme("registry", "remove", "acme")
+    assert (done.code, "Nobody said yes, and nothing was changed." in done.err) == (130, True)
     assert acme.ok("registry", "remove", "acme", "--yes").out == "Removed the registry acme.\n"
     done = acme("registry", "remove", "acme", "--yes")
     assert done.code == 2
@@ -159,6 +265,7 @@ def test_turning_an_issuer_off_and_on(acme: Shell) -> None:
 
 @pytest.mark.parametrize("command", ["enable", "disable", "refresh", "purge-keys", "remove"])
 def test_issuers_that_are_not_there(acme: Shell, command: str) -> None:
+    assert "has no issuer '\\udcff'" in acme("issuer", command, "acme", "\udcff").err
     done = acme("issuer", command, "acme", "nothing")
     assert done.code == 2
     assert "acme has no issuer 'nothing'. It has: gitlab." in done.err
@@ -216,6 +323,15 @@ def test_publishers_that_cannot_be(acme: Shell, arguments: list[str], message: s
     done = acme("publisher", "add", *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+def test_a_publisher_of_a_project_that_the_registry_does_not_hold(acme: Shell) -> None:
+    acme.ok("registry", "change", "acme", "projects=acme-*,tools")
+    done = acme("publisher", "add", "acme", "widget", "--issuer", "gitlab", *WIDGET)
+    assert (done.code, done.out) == (2, "")
+    assert "publisher of widget is for widget, but the registry acme is for acme-*, tools only." in done.err
+    assert "Widen the registry's projects, or remove the publisher." in done.err
+    acme.ok("publisher", "add", "acme", "acme-widget", "--issuer", "gitlab", *WIDGET)
 
 
 def test_the_same_publisher_twice(acme: Shell) -> None:

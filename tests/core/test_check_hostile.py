@@ -103,6 +103,9 @@ HOSTILE: dict[str, Callable[[], Archive]] = {
     "many different dependencies": lambda: field(*(f"Requires-Dist: a{number}" for number in range(5_000))),
     "a long dependency": lambda: field("Requires-Dist: a[" + "b," * 400_000),
     "long dependencies": lambda: field(*("Requires-Dist: a" + f">={number}," * 200 for number in range(400))),
+    "dependencies of many parts": lambda: field(
+        *(f"Requires-Dist: a{number}=={',=='.join('1' * 490)}" for number in range(500))
+    ),
     "a long line": lambda: field("Summary: " + " x" * MIB),
     "folded lines": lambda: field("License: x" + "\n y" * 300_000),
     "a long license": lambda: field("License-Expression: " + "(" * MIB),
@@ -116,6 +119,10 @@ HOSTILE: dict[str, Callable[[], Archive]] = {
     "many links": lambda: sdist(
         extra=[symlink(f"{TOP}/{number}", f"{number + 1}/../" * 30 + f"{number + 1}") for number in range(20_000)]
     ),
+    "deep links": lambda: sdist(extra=[symlink(f"{TOP}/{number}" + "/a" * 1_900, "b") for number in range(4_000)]),
+    "tops of dashes": lambda: sdist(extra=[file(f"widget-{number}{'-a' * 100}/x") for number in range(30_000)]),
+    "tops like the name": lambda: sdist(extra=[file(f"widget{'-' * 200}{number}/x") for number in range(30_000)]),
+    "a record of nothing": lambda: with_record("\n" * (32 * MIB)),
     "many findings": lambda: wheel(extra=[file(f"{number}/../x?\n") for number in range(50_000)]),
 }
 SECONDS_MAX = 4.0

@@ -115,6 +115,13 @@ def test_other_kinds_of_file_are_refused_with_a_cure(ending: str) -> None:
         "a-1.0.tar.gz\n",
         "a-1.0\x00.tar.gz",
         "a\x7f-1.0.tar.gz",
+        # No build tool writes these, and they mean something to shells, URLs and pages.
+        'a-1.0-1"x-py3-none-any.whl',
+        "a-1.0-py3-none-a%2fb.whl",
+        "a-1.0-1$(x)-py3-none-any.whl",
+        "a-1.0-py3-none-any .whl",
+        "a-1.0-1;x-py3-none-any.whl",
+        "a-1.0-py3-none-<b>.whl",
     ],
 )
 def test_what_is_no_file_name(filename: str) -> None:
@@ -210,6 +217,9 @@ def test_two_versions_in_one_name() -> None:
         "foo-1.0.egg",
         "../foo-1.0.zip",
         "foo-1.0.ZIP",
+        "foo-1.0 .zip",
+        "foo- 1.0.tar.gz",
+        "foo-1.0 -py3-none-any.whl",
         "_-1.zip",
     ],
 )

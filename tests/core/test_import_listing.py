@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -203,10 +204,10 @@ def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_listing, "PROJECTS_MAX", 1)
     two = b'<a href="a/">a</a><a href="b/">b</a>'
     two_files = b'<a href="a.whl">a</a><a href="b.whl">b</a>'
-    assert "more than 1 files" in str(refusal(lambda: parse_project_page(two_files, "text/html", URL)))
-    assert "more than 1 projects" in str(refusal(lambda: parse_root_page(two, "text/html", URL)))
-    monkeypatch.setattr(import_html, "ANCHORS_MAX", 1)
+    assert "more links" in str(refusal(lambda: parse_project_page(two_files, "text/html", URL)))
     assert "more links" in str(refusal(lambda: parse_root_page(two, "text/html", URL)))
+    json_of_two = as_json(files=[{"filename": "a.whl", "url": "a.whl"}, {"filename": "b.whl", "url": "b.whl"}])
+    assert "more than 1 files" in str(refusal(lambda: parse_project_page(json_of_two, JSON_TYPE, URL)))
 
 
 @given(
@@ -232,6 +233,16 @@ def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_page_breaks_the_reader(body: bytes, kind: str) -> None:
     refusal(lambda: parse_project_page(body, kind, URL))
     refusal(lambda: parse_root_page(body, kind, URL))
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", "1"])
+def test_a_page_of_nothing_but_small_values_costs_no_memory(value: str) -> None:
+    body = b'{"files":[' + f"{value},".encode() * (5 << 20) + b"1]}"
+    tracemalloc.start()
+    assert "holds more than any index" in str(refusal(lambda: parse_project_page(body, JSON_TYPE, URL)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 # -- times ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from html.parser import HTMLParser
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from mintmark.core.records import File, Project
-from mintmark.core.simple import file_path, render_project, render_root
+from mintmark.core.simple import RENDERING, file_path, render_project, render_root
 
 BASE = "https://index.example/acme/simple/widget-lab/"
 
@@ -246,3 +247,20 @@ def test_root_lists_every_project(names: set[str]) -> None:
     assert (
         [entry["name"] for entry in json.loads(pages["json"])["projects"]] == sorted(names) == Page(pages["html"]).texts
     )
+
+
+# By `RENDERING`: a digest of what the records below give. An entry is added with each new number, never changed.
+RENDERED = {1: "271d5158a2e5f359"}
+
+
+def test_other_bytes_have_another_number_of_rendering() -> None:
+    """Without it, pages of the former release would be served until their projects change."""
+    files = [
+        make_file(),
+        make_file("widget_lab-2.0.tar.gz", version="2.0", requires_python=">=3.9", metadata_sha256="ef" * 32),
+        make_file("widget_lab-3.0.tar.gz", version="3.0", state="yanked", yanked_reason="<broken>"),
+    ]
+    pages = [render_project(make_project(status), files) for status in ("active", "deprecated", "quarantined")]
+    pages.append(render_root(["widget-lab", "gadget"]))
+    found = hashlib.sha256(b"".join(page[form] for page in pages for form in ("json", "html"))).hexdigest()
+    assert RENDERED[RENDERING] == found[:16]

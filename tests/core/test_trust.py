@@ -73,7 +73,7 @@ def test_a_complete_file() -> None:
         publishers_read=True,
         host_mint=False,
         credential_lifetime_seconds=3600,
-        policy=Policy(("acme-*", "widget"), "pypi", "warn", True, 100 << 20, 10 << 30, 500, 100),
+        policy=Policy(("acme-*", "widget", "gadget"), "pypi", "warn", True, 100 << 20, 10 << 30, 500, 100),
     )
     gitlab, github = acme.issuers
     assert gitlab == Issuer(

@@ -13,6 +13,7 @@ import pytest
 from mintmark.core.errors import Unavailable
 from mintmark.core.records import OPERATOR, File, Project, Registry
 from mintmark.lab.signer import Signer
+from mintmark.service.fsck import Fault
 from mintmark.service.ports import Transaction
 from mintmark.service.steps import Step
 from mintmark.store.ledger.nouns import SqlTransaction
@@ -200,6 +201,24 @@ async def test_a_page_that_cannot_be_written_heals_by_itself(world: World) -> No
     assert await world.index.renderer.heal() == 1
     assert await visible(world, secret)
     assert await world.index.renderer.heal() == 0
+
+
+async def test_a_page_that_cannot_be_read_is_rendered_again(world: World) -> None:
+    """A damaged disk, or a page that belongs to another user: the ledger knows what it shows."""
+    secret = await world.token()
+    assert (await world.upload(secret, wheel())).status == 200
+    await world.index.renderer.heal()
+    folder = world.index.directory_path / "pages/acme/simple"
+    for form in ("json", "html"):
+        for page in (folder / f"index.{form}", folder / f"widget/index.{form}"):
+            page.unlink()
+            # Refused by the operating system, to root as well.
+            page.symlink_to(page)
+    faults: list[Fault] = []
+    await world.index.fsck(faults.append)
+    assert [fault.kind for fault in faults] == ["page-missing"] * 2
+    assert await visible(world, secret)
+    assert not (folder / "widget/index.json").is_symlink()
 
 
 async def test_one_page_that_cannot_be_written_keeps_no_other_from_healing(world: World) -> None:

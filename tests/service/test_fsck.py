@@ -17,8 +17,11 @@ from mintmark.core.life_cycle import OneFile, WholeVersion
 from mintmark.core.records import OPERATOR
 from mintmark.lab.signer import Signer
 from mintmark.service.fsck import CURES, NOTES, Fault, Fsck
+from mintmark.service.renderer import Renderer
+from mintmark.service.steps import ignore
 from mintmark.service.sweep import DAY_SECONDS
 from mintmark.store.ledger.sqlite import open_ledger
+from mintmark.store.pages_dir import DirectoryPages
 from support.dists import sdist, wheel
 from support.wire import SIMPLE_JSON
 from support.world import World, running_world
@@ -214,6 +217,33 @@ async def test_a_page_with_a_dirty_mark_is_no_fault(planted: Planted) -> None:
     planted.page().unlink()
     edit(planted.page(""), lambda data: data.replace(b"widget", b"midget"))
     assert await planted.found() == []
+
+
+@pytest.mark.parametrize("repair", [False, True])
+async def test_after_a_restart_of_the_machine(planted: Planted, repair: bool) -> None:
+    """All pages were thrown away, and no server has run since; absent ones are rendered when somebody asks."""
+    await planted.world.index.renderer.adopt()
+    await planted.world.index.renderer.heal()
+    assert await planted.found() == []
+    index, found = planted.world.index, list[Fault]()
+    pages = DirectoryPages(index.directory_path, "another boot")
+    renderer = Renderer(index.ledger, pages, reached=ignore)
+    check = Fsck(index.ledger, index.blobs, pages, renderer, index.clock)
+    await check(found.append, repair=repair)
+    assert found == []
+    # What is there is compared all the same.
+    home = await index.ledger.read(lambda tx: tx.registries.find("acme"))
+    assert home is not None
+    assert await renderer.project(home, "widget")
+    edit(planted.page(), lambda data: data + b" ")
+    await check(found.append, repair=repair)
+    assert [(fault.kind, fault.repaired) for fault in found] == [("page-wrong", repair)]
+    # From the first start of a server on, each page was rendered or has its mark.
+    assert await renderer.adopt()
+    await renderer.heal()
+    planted.lose("gadget")
+    await check(found.append)
+    assert found[-1].kind == "page-missing"
 
 
 async def test_beside_uploads_and_changes(planted: Planted) -> None:

@@ -14,6 +14,7 @@ from mintmark.core.records import OPERATOR
 from mintmark.service import import_commits
 from mintmark.service.steps import Step
 from mintmark.store.import_folder import FolderSource
+from support.clock import START
 from support.dists import sdist, wheel
 from support.importing import Target, put, sha, target_in
 
@@ -42,6 +43,13 @@ async def test_a_folder_flat_and_nested(target: Target, tmp_path: Path) -> None:
     assert (found.uploaded_at, found.upload_microseconds, found.state) == (1_600_000_000, 250_000, "visible")
     assert (found.requires_python, found.metadata_sha256 is not None) == (">=3.8", True)
     assert target.heard.files == 3
+
+
+async def test_a_time_far_in_the_future_is_none(target: Target, tmp_path: Path) -> None:
+    assert (await target.run(put(tmp_path / "in", wheel(), at=2.0**40))).complete
+    found = await target.file(wheel()[0])
+    assert found is not None
+    assert (found.uploaded_at, found.upload_microseconds) == (START, 0)
 
 
 async def test_again_nothing_happens(target: Target, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mintmark.store.import_http import HttpSource
 from support.clock import START
 from support.dists import sdist, wheel
 from support.importing import Target, page, put, serve, sha, source_of, target_in
-from support.other_index import OtherIndex, failing, other_index
+from support.other_index import OtherIndex, endless, failing, other_index
 from support.world import World
 
 
@@ -132,6 +132,16 @@ async def test_without_digests_files_are_compared(target: Target, other: OtherIn
     page(other, "widget", entries)
     assert dict((await target.run(source_of(other))).outcomes) == {"there": 1, "conflict": 1}
     assert target.blobs() == {sha(wheel()[1]), sha(sdist()[1])}
+
+
+async def test_a_file_that_is_only_compared_ends_too(target: Target, other: OtherIndex) -> None:
+    (entry,) = serve(other, "widget", wheel())
+    assert (await target.run(source_of(other))).outcomes["imported"] == 1
+    await target.policy(file_limit_bytes=1 << 20)
+    other.answers[f"/files/{wheel()[0]}"] = endless
+    page(other, "widget", [{**entry, "hashes": {}, "size": None}])
+    assert (await target.run(source_of(other))).outcomes["refused"] == 1
+    assert [outcome.code for outcome in target.told("refused")] == ["too-large"]
 
 
 async def test_too_large_files_are_not_fetched(target: Target, other: OtherIndex) -> None:

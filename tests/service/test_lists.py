@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from mintmark.core.errors import Unavailable
 from mintmark.core.records import File, Registry
@@ -27,9 +31,12 @@ class Watched(DirectoryPages):
         self.go = threading.Event()
         self.go.set()
         self.broken = False
+        self.projects: list[str] = []
 
     def replace(self, registry: str, project: str, changes: int, forms: Mapping[str, bytes]) -> None:
-        if not project:
+        if project:
+            self.projects.append(project)
+        else:
             self.lists += 1
             self.begun.set()
             assert self.go.wait(20)
@@ -61,6 +68,17 @@ def first_file(registry: Registry, name: str) -> Callable[[Transaction], None]:
         assert tx.files.insert(file, uploaded_by="test", publisher_id=None)
         tx.projects.mark_changed(project.id)
         tx.projects.mark_list_changed(registry.id)
+
+    return work
+
+
+def further_change(registry: Registry, name: str) -> Callable[[Transaction], None]:
+    """What any change after the first commits."""
+
+    def work(tx: Transaction) -> None:
+        project = tx.projects.find(registry.id, name)
+        assert project is not None
+        tx.projects.mark_changed(project.id)
 
     return work
 
@@ -144,11 +162,7 @@ async def test_further_files_do_not_touch_the_list(world: World) -> None:
     await renderer.show(registry, "widget")
     assert pages.lists == 1
 
-    def another(tx: Transaction) -> None:
-        project = tx.projects.find(registry.id, "widget")
-        assert project is not None
-        tx.projects.mark_changed(project.id)
-
+    another = further_change(registry, "widget")
     for _ in range(3):
         await world.index.ledger.write(another)
         await renderer.show(registry, "widget")
@@ -157,3 +171,30 @@ async def test_further_files_do_not_touch_the_list(world: World) -> None:
     await renderer.show(registry, "widget")
     assert pages.lists == 1
     await renderer.close()
+
+
+# -- pages that are rendered together ----------------------------------------------------------------------------------
+
+
+async def test_one_snapshot_renders_a_project_once(world: World) -> None:
+    pages, renderer, registry = await prepared(world)
+    for name in ("widget", "gadget"):
+        await world.index.ledger.write(first_file(registry, name))
+    await renderer.heal()
+    for name in ("widget", "gadget"):
+        await world.index.ledger.write(further_change(registry, name))
+    pages.projects.clear()
+    await asyncio.gather(*(renderer.show(registry, name) for name in ("widget", "widget", "gadget", "widget")))
+    assert sorted(pages.projects) == ["gadget", "widget"]
+
+
+async def test_trouble_with_the_ledger_is_told_as_such(world: World) -> None:
+    """Not as a fault of ours: the client may repeat its request."""
+    _, renderer, registry = await prepared(world)
+    await world.index.ledger.write(first_file(registry, "widget"))
+    with closing(sqlite3.connect(world.index.directory_path / "mintmark.db", isolation_level=None)) as other:
+        other.execute("ALTER TABLE files RENAME TO aside")
+        with pytest.raises(Unavailable):
+            await renderer.show(registry, "widget")
+        other.execute("ALTER TABLE aside RENAME TO files")
+    await renderer.show(registry, "widget")

@@ -133,10 +133,10 @@ async def test_a_publisher_of_an_existing_project_is_no_pending_one(office: Offi
     ("old", "new", "kind", "detail"),
     [
         ("[registry.acme]\n", "[registry.acme]\nprivate = false\n", "registry", "private: true -> false"),
-        ("[registry.acme]\n", '[registry.acme]\ntitle = "A"\nhost = "a.example"\n', "registry", "title:  -> A, host"),
+        ("[registry.acme]\n", '[registry.acme]\ntitle = "A"\nhost = "a.example"\n', "registry", 'title: "" -> A, host'),
         ('["*"]', '["acme-*", "widget"]', "issuer", "projects: [*] -> [acme-*, widget]"),
         ('["*"]', '["*"]\nenabled = false', "issuer", "enabled: true -> false"),
-        ('["*"]', '["*"]\nmax-token-lifetime-seconds = 60', "issuer", "max-lifetime-seconds: None -> 60"),
+        ('["*"]', '["*"]\nmax-token-lifetime-seconds = 60', "issuer", "max-lifetime-seconds: none -> 60"),
     ],
 )
 async def test_changes_are_told_in_detail(office: Office, old: str, new: str, kind: str, detail: str) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -219,6 +220,28 @@ async def test_an_interrupted_backup_leaves_the_former_one(world: World, tmp_pat
     assert [path.name for path in (target / "snapshots").iterdir()] == [first.name]
     (target / "blobs" / blob[:2] / f".{blob}~").rmdir()
     assert make(world, target).copied == 1
+
+
+async def test_what_a_killed_backup_copied_is_durable_before_the_next_has_its_name(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not copied a second time; but nobody has synced the folder that it is in."""
+    token, target = await world.token(), tmp_path / "backup"
+    await uploaded(world, token, "1.0")
+    blob = digest(wheel())
+    folder = target / "blobs" / blob[:2]
+    folder.mkdir(parents=True)
+    (target / "snapshots").mkdir()
+    shutil.copy(world.index.directory_path / "blobs" / blob[:2] / blob, folder)
+    synced, fsync = set[int](), os.fsync
+
+    def noting(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    assert make(world, target).copied == 0
+    assert {path.stat().st_ino for path in (folder, folder.parent, target, target.parent)} <= synced
 
 
 async def test_nothing_is_swept_during_a_backup(world: World, tmp_path: Path) -> None:

@@ -210,6 +210,16 @@ def test_files_on_their_way_in_that_nobody_writes_to(blobs: DirectoryBlobs, tmp_
     assert blobs.size(sha256) == 10
 
 
+def test_what_is_no_file_on_its_way_in_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    """A file system's own folder, where `incoming` is a mount point."""
+    (tmp_path / "incoming" / "lost+found").mkdir(parents=True)
+    (tmp_path / "incoming" / "left").touch()
+    again = DirectoryBlobs(tmp_path)
+    assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["lost+found"]
+    os.utime(tmp_path / "incoming" / "lost+found", (OLD, OLD))
+    assert again.leftovers(CUT, remove=True) == 0
+
+
 # -- pages ------------------------------------------------------------------------------------------------------------
 
 FORMS = {"json": b"{}", "html": b"<html>"}

@@ -16,7 +16,7 @@ from mintmark.service.import_source import Offer, Offers
 from mintmark.store import import_http
 from mintmark.store.import_http import HttpSource
 from support.dists import wheel
-from support.other_index import JSON_TYPE, OtherIndex, breaking, failing, other_index, redirect
+from support.other_index import JSON_TYPE, OtherIndex, breaking, endless, failing, other_index, redirect, silent
 from support.refusals import mistake
 
 NAME, DATA = wheel("widget")
@@ -263,6 +263,21 @@ async def test_pages_are_bounded(other: OtherIndex, monkeypatch: pytest.MonkeyPa
         await offers(source_of(other))
     (found,) = await offers(source_of(other), WIDGET)
     assert "larger than" in found.failure
+
+
+async def test_a_page_that_does_not_end_is_given_up(other: OtherIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_http, "PAGE_SECONDS", 0)
+    other.answers["/simple/widget/"] = silent
+    (found,) = await offers(source_of(other), WIDGET)
+    assert "cannot be fetched: TimeoutError" in found.failure
+
+
+async def test_a_file_that_trickles_is_given_up(other: OtherIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_http, "SLOW_AFTER_SECONDS", 0)
+    monkeypatch.setattr(import_http, "SLOWEST_BYTES_PER_SECOND", 1_000_000_000_000_000_000)
+    other.answers["/file"] = endless
+    with pytest.raises(Unavailable, match="it comes too slowly"):
+        await fetched(source_of(other), Offer(NAME, "x", other.url + "file"))
 
 
 async def test_what_is_no_index(other: OtherIndex) -> None:

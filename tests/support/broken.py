@@ -45,6 +45,7 @@ class Broken:
 
 WHEEL = zip_file(wheel_parts())
 SDIST = sdist_file(sdist_parts())
+TAR_FILE = tar_file(sdist_parts())
 FIRST, *REST = wheel_parts()
 _PACKED = deflate(MODULE)
 _LINK = 0o120777 << 16
@@ -67,6 +68,11 @@ def _odd(**fields: object) -> bytes:
 
 def _unix_path(name: bytes) -> bytes:
     return struct.pack("<HHBL", 0x7075, 5 + len(name), 1, zlib.crc32(FIRST.name)) + name
+
+
+def _unix_mode(mode: int) -> bytes:
+    """The extra field in which some tools of Unix say what a member is, and where it points."""
+    return struct.pack("<HHLHLHH", 0x756E, 14, 0, mode, 0, 0, 0)
 
 
 def _both_at_once() -> bytes:
@@ -122,6 +128,8 @@ ZIP = (
     Broken("zip-extra-malformed", _both(extra=b"\0\0")),
     Broken("zip-extra-twice", _both(extra=b"UT\x01\x00aUT\x01\x00b")),
     Broken("zip-extra-twice", wheel_with(central={"extra": zip64_extra() * 2})),
+    Broken("zip-unix-mode", wheel_with(central={"extra": _unix_mode(0o120777)})),
+    Broken("zip-unix-mode", _both(extra=_unix_mode(0o060644))),
     Broken("zip-unicode-path", wheel_with(central={"extra": _unix_path(b"other.py")})),
     Broken("zip-unicode-path", wheel_with(local={"extra": _unix_path(b"other.py")})),
     Broken("zip64-mismatch", _both(packed=0xFFFFFFFF, unpacked=0xFFFFFFFF)),
@@ -200,6 +208,12 @@ TAR = (
     _sdist("gzip-truncated", b"\x1f"),
     _sdist("gzip-trailing-data", SDIST + b"\n"),
     _sdist("gzip-too-many-parts", gzip.compress(b"", mtime=0) * 1001 + SDIST),
+    _sdist("gzip-several-parts", SDIST + gzip.compress(b"", mtime=0), "STRICT"),
+    _sdist(
+        "gzip-several-parts",
+        b"".join(gzip.compress(part, mtime=0) for part in (TAR_FILE[:1024], TAR_FILE[1024:])),
+        "STRICT",
+    ),
     _sdist("tar-truncated", gzip.compress(tar_file(sdist_parts())[:700], mtime=0)),
     _sdist("tar-trailing-data", sdist_file(sdist_parts(), end=bytes(1024) + b"hello")),
     _sdist("tar-checksum", _odd(checksum=b"0000007\0")),
@@ -214,11 +228,14 @@ TAR = (
     _sdist("tar-unusual-member", _odd(kind=b"V")),
     _sdist("tar-unusual-member", sdist_with(TarPart(f"{TOP}/odd/".encode()))),
     _sdist("tar-unusual-member", sdist_with(pax(path=b"a/"), TarPart(b"a", kind=b"\0"))),
+    _sdist("tar-unusual-member", sdist_with(TarPart(b"", b"10 path=a\n", b"X"), TarPart(b"a"))),
     _sdist("tar-sparse", _odd(kind=b"S")),
     _sdist("tar-sparse", sdist_with(pax(GNU__sparse__major=b"1"), TarPart(b"a"))),
     _sdist("tar-size-without-content", _odd(kind=b"5", size=5)),
     _sdist("tar-global-header", sdist_with(pax(b"g", path=b"a"), TarPart(b"a"))),
     _sdist("tar-global-header", sdist_with(pax(b"g", linkpath=b"a"), TarPart(b"a"))),
+    _sdist("tar-extended-header", sdist_with(pax(size=b"512"), TarPart(b"a", bytes(512), size=0))),
+    _sdist("tar-extended-header", sdist_with(pax(path=b"a"), pax(b"g", comment=b"b"), TarPart(b"c"))),
     _sdist("tar-extended-header", sdist_with(pax(path=b"a"))),
     _sdist("tar-extended-header", sdist_with(pax(path=b"a"), pax(path=b"b"), TarPart(b"a"))),
     _sdist("tar-extended-header", sdist_with(pax(b"g", comment=b"a"))),

@@ -51,6 +51,9 @@ _LAYOUT = {
         wheel(info="other-1.0.dist-info"),
         wheel(info="widget-1.1.dist-info"),
         wheel(extra=[file("other-1.0.dist-info/METADATA")]),
+        # Installed, it would replace or stand beside the one that was checked.
+        wheel(extra=[file(f"widget-1.0.data/purelib/{INFO}/METADATA")]),
+        wheel(extra=[file("widget-1.0.data/platlib/other-1.0.Dist-Info/METADATA")]),
         archive("widget-1.0-py3-none-any.whl", [file("widget.py")], {}),
         archive("widget-1.0-py3-none-any.whl", [], {}),
     ],
@@ -62,6 +65,12 @@ _LAYOUT = {
         wheel(extra=[file(f"{INFO}/metadata")]),
         wheel(extra=[file(f"{INFO}/Record")]),
         wheel(extra=[file("widget-1.0.DIST-INFO/x")]),
+        # Windows leaves out dots and spaces at the end, and what follows a colon is a stream of the same file.
+        wheel(extra=[file(f"{INFO}/METADATA.")]),
+        wheel(extra=[file(f"{INFO}/METADATA::$DATA")]),
+        wheel(extra=[file(f"{INFO} ./METADATA")]),
+        sdist(extra=[under("pkg-info")]),
+        sdist(extra=[under("PKG-INFO. .")]),
     ],
     "layout-data": [wheel(extra=[file("other-1.0.data/purelib/x.py")])],
     "layout-data-scheme": [wheel(extra=[file("widget-1.0.data/etc/x")])],
@@ -81,6 +90,9 @@ _NAMES = {
         wheel(extra=[file("a\\..\\b")]),
         wheel(extra=[file("\\x")]),
         wheel(extra=[file("")]),
+        # Where installers leave out the directories in front.
+        sdist(extra=[under("c:x")]),
+        wheel(extra=[file("widget-1.0.data/scripts/c:/x")]),
     ],
     "name-control": [wheel(extra=[file("a\nb")]), sdist(extra=[under("a\0b")]), wheel(extra=[file("a\x85")])],
     "name-undecodable": [sdist(extra=[under("a\udcff")])],
@@ -126,6 +138,9 @@ _LINKS = {
         sdist(extra=[symlink(f"{TOP}/l", "a/b/c"), under("L/f"), symlink(f"{TOP}/x", "L/../../x")]),
         sdist(extra=[symlink(f"{TOP}/l", "."), under("a/L/f"), symlink(f"{TOP}/x", "L/../x")]),
         sdist(extra=[hardlink(f"{TOP}/x", f"{TOP}/l/../x"), symlink(f"{TOP}/l", ".")]),
+        # A hard link to a symbolic link is that link in another place, from where it leads elsewhere.
+        sdist(extra=[symlink(f"{TOP}/a/b/up", "../../setup.py"), hardlink(f"{TOP}/x", f"{TOP}/a/b/up")]),
+        sdist(extra=[symlink(f"{TOP}/a/b/up", "../.."), hardlink(f"{TOP}/x", f"{TOP}/A/b/UP")]),
     ],
     "link-traversed": [
         sdist(extra=[symlink(f"{TOP}/d", "e"), under("d/x")]),
@@ -140,6 +155,7 @@ _LINKS = {
     ],
     "link-too-many": [
         sdist(extra=[symlink(f"{TOP}/{number}", "a/" * 2000 + "b") for number in range(600)]),
+        sdist(extra=[symlink(f"{TOP}/{number}" + "/a" * 2000, "b") for number in range(600)]),
     ],
     "link-ambiguous": [
         sdist(extra=[symlink(f"{TOP}/a", "b"), symlink(f"{TOP}/A", "c")]),
@@ -221,7 +237,10 @@ _METADATA = {
     ],
     "metadata-torn": [field("License: a", "b", "Requires-Dist: c")],
     "metadata-newer-field": [field("License-Expression: MIT", base=OLD_METADATA), field("Import-Name: a")],
-    "metadata-crowded": [field(*["Classifier: a"] * 5_001)],
+    "metadata-crowded": [
+        field(*["Classifier: a"] * 5_001),
+        field(*(f"Requires-Dist: a{number}" + ">=1," * 400 for number in range(200))),
+    ],
     "metadata-disagrees": [wheel(METADATA.replace("widget", "other")), wheel(METADATA.replace("1.0", "2.0"))],
     "metadata-summary": [
         field("Summary: " + "s" * 513, base=without("Summary")),
@@ -285,8 +304,10 @@ _ENTRY_POINTS = {
     "entry-points-script": [
         entry_points(f"[{group}]\n{name} = a:b\n")
         for group in ("console_scripts", "gui_scripts")
-        for name in ("../x", "a/b", "a\\b", "..", "a\x1bb")
-    ],
+        for name in ("../x", "a/b", "a\\b", "..", "a\x1bb", "c:x", "; ../x")
+    ]
+    # As `importlib.metadata` and setuptools read it, these are the group.
+    + [entry_points(f"[{group}]\n../x = a:b\n") for group in ("[console_scripts]", " gui_scripts ", "[[ gui_scripts")],
     "entry-points-reference": [
         *(
             entry_points(f"[group]\na = {text}\n")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -87,6 +88,25 @@ def breaking(data: bytes, at: int, *, ranges: bool, tag: str = '"1"') -> Answere
         )
 
     return answer
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    """Sends until the other side has enough."""
+    response = web.StreamResponse(headers={"Content-Type": "text/html"})
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await response.write(bytes(1 << 20))
+    return response
+
+
+async def silent(request: web.Request) -> web.StreamResponse:
+    """Begins, and never goes on."""
+    response = web.StreamResponse(headers={"Content-Type": "text/html"})
+    await response.prepare(request)
+    await response.write(b"<a")
+    await asyncio.Event().wait()
+    return response
 
 
 def redirect(to: str) -> Answerer:

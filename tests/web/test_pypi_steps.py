@@ -5,6 +5,7 @@ A step that differs on purpose is in `docs/deviations.md`; its test shows what h
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import tarfile
@@ -243,6 +244,30 @@ async def test_step_19_one_sdist_a_release(room: Room) -> None:
     other = ("my-widget-1.0.tar.gz", sdist("my-widget", body=b"x")[1])
     answer = await give(room, other, name="my-widget", version="1.0")
     assert "has the source distribution my_widget-1.0.tar.gz already" in refused(answer, "invalid-upload")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_a_wheel_is_there_once_however_its_name_is_spelled(room: Room, legacy: bool) -> None:
+    await room.change(policy=Policy(legacy_names=legacy))
+    data = wheel()[1]
+    first = ("widget-1.0-1_a-py2.py3-none-any.whl", data)
+    assert (await give(room, first, name="widget", version="1.0")).status == 200
+    for tags in ("01_a-py2.py3-none-any", "1_a-py3.py2-none-any", "1_a-PY2.py3.py3-none-ANY"):
+        for version in ("1.0", "1"):
+            other = (f"widget-{version}-{tags}.whl", wheel(body=tags.encode())[1])
+            answer = await give(room, other, name="widget", version=version)
+            assert "its name spelled differently" in refused(answer, "file-exists")
+    another = ("widget-1.0-2_a-py2.py3-none-any.whl", data)
+    assert (await give(room, another, name="widget", version="1.0")).status == 200
+
+
+async def test_of_several_at_once_one_takes_the_last_place(room: Room) -> None:
+    await room.change(policy=Policy(releases_limit=1))
+    answers = await asyncio.gather(*(give(room, wheel(version=f"{number}.0")) for number in range(8)))
+    assert sorted(answer.status for answer in answers) == [200] + [400] * 7
+    names = ("acme-lib", "acme-1ib", "acmelib", "acme-l-i-b")
+    answers = await asyncio.gather(*(give(room, wheel(name)) for name in names))
+    assert sorted(answer.status for answer in answers) == [200] + [400] * 3
 
 
 # -- steps 20 to 22: what is inside -----------------------------------------------------------------------------------

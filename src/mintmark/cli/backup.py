@@ -16,8 +16,9 @@ EXIT_INCOMPLETE = 1
 
 
 @click.command(
-    epilog=f"\b\nExit codes: 0 done; {EXIT_INCOMPLETE} done, but files of the index itself are missing or damaged.\n\n"
-    "\b\nExamples:\n  mintmark backup /backup/mintmark\n  mintmark backup --verify /backup/mintmark"
+    epilog=f"Exit codes: 0 done; {EXIT_INCOMPLETE} done, but files of the index itself are missing or damaged.\n\n"
+    "\b\nExamples:\n  mintmark backup /backup/mintmark\n  mintmark backup --verify /backup/mintmark\n"
+    "  mintmark backup --link /var/lib/mintmark/backup"
 )
 @click.argument("target", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--link", is_flag=True, help="Link files instead of copying them; on the same file system only.")
@@ -40,21 +41,21 @@ def backup(ctx: click.Context, target: Path, link: bool, verify: bool, as_json: 
         print_json(_facts(made))
     else:
         click.echo(
-            f"Backup {made.name}: {made.rows['projects']} projects, {made.files} files, "
+            f"Backup {made.name}: {_projects(made.rows['projects'])}, {_files(made.files)}, "
             f"{made.copied} of them new ({size(made.copied_bytes)})."
         )
     if made.faulty:
         click.echo(
-            f"{len(made.faulty)} files are missing or damaged in the index, so this backup lacks them. "
-            "Run `mintmark fsck`.",
+            f"The backup lacks {_files(len(made.faulty))}, missing or damaged in the index itself: "
+            "`mintmark fsck` names what.",
             err=True,
         )
     ctx.exit(EXIT_INCOMPLETE if made.faulty else 0)
 
 
 @click.command(
-    epilog="\b\nExamples:\n  mintmark restore /backup/mintmark\n"
-    "  mintmark restore /backup/mintmark --snapshot 20260921T101500Z"
+    epilog="\b\nExamples:\n  mintmark --config new.toml restore /backup/mintmark\n"
+    "  mintmark --config new.toml restore /backup/mintmark \\\n      --snapshot 20260921T101500Z"
 )
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--snapshot", default="", metavar="NAME", help="Which backup of the folder. Default: the latest.")
@@ -75,17 +76,28 @@ def restore(ctx: click.Context, source: Path, snapshot: str, incomplete: bool, a
     if as_json:
         print_json(_facts(made))
         return
-    click.echo(f"Restored {made.name} into {directory}: {made.rows['projects']} projects, {made.files} files.")
+    click.echo(f"Restored {made.name} into {directory}: {_projects(made.rows['projects'])}, {_files(made.files)}.")
     click.echo(
         "Before you start the server: revoke API tokens and remove publishers that were ended since then "
         "(`mintmark token list`, `mintmark apply --check`).",
         err=True,
     )
     if made.faulty:
-        click.echo(f"{len(made.faulty)} files are not there. `mintmark fsck` lists them.", err=True)
+        click.echo(
+            f"Not restored, since the backup lacks them: {_files(len(made.faulty))}. `mintmark fsck` names what.",
+            err=True,
+        )
 
 
 def _facts(made: object) -> dict[str, object]:
     from dataclasses import asdict
 
-    return asdict(made)  # type: ignore[call-overload, no-any-return]
+    return {name.replace("_", "-"): value for name, value in asdict(made).items()}  # type: ignore[call-overload]
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _projects(count: int) -> str:
+    return "1 project" if count == 1 else f"{count} projects"

@@ -51,7 +51,8 @@ def fsck(ctx: click.Context, quick: bool, repair: bool, as_json: bool) -> None:
 
 def _show(shown: list[Fault], counts: Counter[str], open_faults: int) -> None:
     for fault in shown:
-        click.echo(f"{'note' if fault.is_note else 'fault'} {fault.kind}: {fault.where}: {fault.what}")
+        word = "note" if fault.is_note else "repaired" if fault.repaired else "fault"
+        click.echo(f"{word} {fault.kind}: {fault.where}: {fault.what}")
     if counts.total() > len(shown):
         click.echo(f"… and {counts.total() - len(shown)} more.")
     if any(fault.repaired for fault in shown):
@@ -66,7 +67,8 @@ def _show(shown: list[Fault], counts: Counter[str], open_faults: int) -> None:
     if not open_faults:
         click.echo("No fault was found." if not any(fault.repaired for fault in shown) else "No fault is left.")
     else:
-        click.echo("1 fault was found." if open_faults == 1 else f"{open_faults} faults were found.")
+        left = "left" if any(fault.repaired for fault in shown) else "found"
+        click.echo(f"1 fault was {left}." if open_faults == 1 else f"{open_faults} faults were {left}.")
 
 
 def _facts(fault: Fault) -> dict[str, object]:

@@ -45,19 +45,21 @@ _WORDS: Mapping[str, str] = {
     "failed": "failed",
     "missing": "not in the source",
 }
-EPILOG = f"""\b
+_KINDS = {"other": "no distribution"}
+EPILOG = f"""
 SOURCE is a folder with wheels and source distributions, flat or nested, or the URL of another index's
 simple API (https; its password in {PASSWORD_VARIABLE}). What is there already is neither fetched
 again nor replaced, so that a second run goes on where the first was stopped.
 
-\b
 Exit code 1: the run is complete, but some files did not come in; the output names them.
 
 \b
 Examples:
   mintmark import acme ./packages
   mintmark import acme https://packages.example.com/simple/ --project 'acme-*'
-  mintmark import acme https://packages.example.com/simple/ --requirements requirements.txt
+  mintmark import acme https://packages.example.com/simple/ \\
+      --requirements requirements.txt
+  mintmark import acme ./packages --dry-run --json
 """
 
 
@@ -258,7 +260,7 @@ def _print(report: Report, told: _Told, registry: str) -> None:
     if complaints > len(told.outcomes):
         click.echo(f"And {complaints - len(told.outcomes)} more; --json tells all.", err=True)
     rows = [(_WORDS[what], report.outcomes[what]) for what in _WORDS if report.outcomes[what]]
-    rows += [(f"skipped ({kind})", count) for kind, count in sorted(report.skipped.items()) if count]
+    rows += [(f"skipped ({_KINDS.get(kind, kind)})", count) for kind, count in sorted(report.skipped.items()) if count]
     rows += [(f"warning ({check})", count) for check, count in sorted(report.findings.items())]
     print_table(("WHAT", "FILES"), rows, "There is nothing to import.")
     if report.imported_bytes:

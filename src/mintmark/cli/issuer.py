@@ -23,9 +23,10 @@ def issuer() -> None:
 
 
 @issuer.command(
-    epilog="\b\nExamples:\n  mintmark issuer add acme gitlab --provider gitlab --url https://gitlab.example.com "
-    "--projects 'acme-*'\n  mintmark issuer add acme github --provider github "
-    "--url https://token.actions.githubusercontent.com --projects '*'"
+    epilog="\b\nExamples:\n  mintmark issuer add acme gitlab --provider gitlab \\\n"
+    "      --url https://gitlab.example.com --projects 'acme-*'\n"
+    "  mintmark issuer add acme github --provider github \\\n"
+    "      --url https://token.actions.githubusercontent.com --projects '*'"
 )
 @click.argument("registry")
 @click.argument("name")
@@ -87,7 +88,10 @@ def list_(ctx: click.Context, registry: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_context
 def remove(ctx: click.Context, registry: str, name: str) -> None:
-    """Stop trusting an issuer, with its publishers; credentials minted through it end at once."""
+    """Stop trusting an issuer; its publishers go too.
+
+    Credentials minted through it end at once.
+    """
     with_index(ctx, lambda index: index.trust.remove_issuer(registry, name, OPERATOR))
     click.echo(f"{registry} no longer trusts {name}.")
 
@@ -126,7 +130,7 @@ refresh = _changing(
 )
 purge_keys = _changing(
     "purge-keys",
-    "Forget its keys at once, for example after a leak, and fetch them anew.",
+    "Forget its keys at once, as after a leak; fetch them anew.",
     lambda i: replace(i, purge_epoch=_next_epoch(i.purge_epoch)),
     "The keys of {name} are forgotten.",
 )
@@ -135,7 +139,7 @@ purge_keys = _changing(
 @issuer.command(epilog="\b\nExample:\n  mintmark issuer guide")
 @click.pass_context
 def guide(ctx: click.Context) -> None:
-    """Print what a CI job of each kind needs to publish with today's clients."""
+    """Print what a CI job of each kind needs to publish."""
     settings = settings_of(ctx)
     audience = settings.host_audience
     click.echo(f"uv, pdm and maturin ask {settings.base_url} for the audience {audience}.\n")

@@ -50,8 +50,8 @@ def lab() -> None:
 
 @lab.command(
     context_settings={"ignore_unknown_options": True},
-    epilog="\b\nExample:\n  mintmark lab run --ci gitlab --field project-path=team/hello -- "
-    "uv publish --publish-url https://localhost:8443/demo/legacy/",
+    epilog="\b\nExample:\n  mintmark lab run --ci gitlab --field project-path=team/hello -- \\\n"
+    "      uv publish --publish-url https://localhost:8443/demo/legacy/",
 )
 @_ci
 @_field
@@ -69,7 +69,10 @@ def run(
     audience: str | None,
     command: tuple[str, ...],
 ) -> None:
-    """Run COMMAND with a fresh identity token of a simulated CI job, and its exit code."""
+    """Run COMMAND as a simulated CI job, with a fresh identity token.
+
+    Ends with the exit code of COMMAND.
+    """
     variables = _ask(job_environment, settings_of(ctx), ci, fields, claims, ref, audience)
     environment = {name: value for name, value in os.environ.items() if name not in _REAL_CI} | variables
     # uv and pip must reach the index and the providers directly (some read one spelling first, some the other), and

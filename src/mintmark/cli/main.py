@@ -27,7 +27,7 @@ EXIT_MISCONFIGURED = 78
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("mintmark.cli.serve:serve", "Run the index."),
     "apply": ("mintmark.cli.apply:apply", "Make registries, issuers and publishers what a file says."),
-    "registry": ("mintmark.cli.registry:registry", "Create, list, show and remove registries."),
+    "registry": ("mintmark.cli.registry:registry", "Create, list, show, change and remove registries."),
     "issuer": ("mintmark.cli.issuer:issuer", "Trust identity providers."),
     "publisher": ("mintmark.cli.publisher:publisher", "Say who may publish what."),
     "project": ("mintmark.cli.project:project", "Yank, delete, archive, quarantine: what happens after an upload."),

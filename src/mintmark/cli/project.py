@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mintmark.cli.session import as_json, print_json, print_table, when, with_index
+from mintmark.cli.session import as_json, confirm, print_json, print_table, when, with_index
 from mintmark.core.checks.finding import shown
 from mintmark.core.life_cycle import STATUSES, OneFile, Target, WholeVersion
 from mintmark.core.records import OPERATOR, File, Project
@@ -20,7 +20,7 @@ Statuses:
   active        as usual
   deprecated    as usual; installers may warn
   archived      takes no uploads; its files stay
-  quarantined   takes no uploads and offers no file, neither on pages nor under its URL
+  quarantined   takes no uploads and offers no file, on no page and by no URL
 """
 
 
@@ -74,7 +74,10 @@ def list_(ctx: click.Context, registry: str, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def show(ctx: click.Context, registry: str, name: str, as_json: bool) -> None:
-    """Show a project of REGISTRY with all its files, the deleted ones too: their names stay used."""
+    """Show a project of REGISTRY and all its files.
+
+    Deleted files are listed too, since their names stay used.
+    """
     found = with_index(ctx, lambda index: index.life_cycle.portrait(registry, name))
     if as_json:
         print_json(_in_full(found))
@@ -96,23 +99,30 @@ def show(ctx: click.Context, registry: str, name: str, as_json: bool) -> None:
 
 
 @project.command(
-    epilog="\b\nExamples:\n  mintmark project yank acme acme-widget 1.4 --reason 'Deletes the wrong folder.'\n"
-    "  mintmark project yank acme acme-widget --file acme_widget-1.4-py3-none-any.whl"
+    epilog="\b\nExamples:\n  mintmark project yank acme acme-widget 1.4 --reason 'Breaks on ARM.'\n"
+    "  mintmark project yank acme acme-widget --file acme_widget-1.4.tar.gz"
 )
 @_aiming
 @click.option("--reason", default="", help="A line for whoever installs it all the same.")
 @click.pass_context
 def yank(ctx: click.Context, registry: str, name: str, version: str | None, filename: str | None, reason: str) -> None:
-    """Keep installers from choosing VERSION of a project of REGISTRY, or one file of it, by themselves.
+    """Keep installers from choosing VERSION, or one file, by themselves.
 
-    Files of the version that come later are yanked too. Repeat the command to change the reason.
+    Whoever asks for exactly that version still gets it, with the reason. Files of the version that come later are
+    yanked too. Repeat the command to change the reason.
     """
     target = _target(version, filename)
     done = with_index(ctx, lambda index: index.life_cycle.yank(registry, name, target, reason, OPERATOR))
-    click.echo(_sentence("Yanked", "is yanked already", target, done) + (f" {_YANKING}" if done.changed else ""))
+    more = f" {_YANKING}" if done.changed else ""
+    if done.changed and not reason:
+        more += " No reason is given; the same command with --reason gives one."
+    click.echo(_sentence("Yanked", "is yanked already", target, done) + more)
 
 
-@project.command(epilog="\b\nExample:\n  mintmark project unyank acme acme-widget 1.4")
+@project.command(
+    epilog="\b\nExamples:\n  mintmark project unyank acme acme-widget 1.4\n"
+    "  mintmark project unyank acme acme-widget --file acme_widget-1.4.tar.gz"
+)
 @_aiming
 @click.pass_context
 def unyank(ctx: click.Context, registry: str, name: str, version: str | None, filename: str | None) -> None:
@@ -126,23 +136,25 @@ def unyank(ctx: click.Context, registry: str, name: str, version: str | None, fi
     click.echo(_sentence("Took back the yank of", "was not yanked", target, done))
 
 
-@project.command(epilog="\b\nExample:\n  mintmark project delete acme acme-widget 1.4")
+@project.command(
+    epilog="\b\nExamples:\n  mintmark project delete acme acme-widget 1.4\n"
+    "  mintmark project delete acme acme-widget --file acme_widget-1.4.tar.gz"
+)
 @_aiming
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(ctx: click.Context, registry: str, name: str, version: str | None, filename: str | None, yes: bool) -> None:
-    """Delete VERSION, or one file, for ever. To keep people from installing it by chance, yank it instead.
+    """Delete VERSION, or one file, for ever.
 
     This cannot be undone. The names of the files stay used, even for the same bytes. The project stays. `mintmark
-    sweep` frees the space later.
+    sweep` frees the space later. To keep people from installing a version by chance, yank it instead.
     """
     target = _target(version, filename)
     if not yes:
         what = f"version {shown(version)}" if version is not None else f"the file {shown(filename or '')}"
-        click.confirm(
-            f"Delete {what} of {shown(name)} in {shown(registry)}? This cannot be undone, and the names of its files "
-            "stay used.",
-            abort=True,
+        confirm(
+            f"Delete {what} of {shown(name)} in {shown(registry)}?\n"
+            "This cannot be undone, and the names of its files stay used."
         )
     done = with_index(ctx, lambda index: index.life_cycle.delete(registry, name, target, OPERATOR))
     names = "Its name stays" if isinstance(target, OneFile) else "The names of its files stay"
@@ -159,7 +171,7 @@ def delete(ctx: click.Context, registry: str, name: str, version: str | None, fi
     + "  mintmark project status acme acme-widget quarantined --reason 'Incident 42.'"
 )
 @_project
-@click.argument("status", type=click.Choice(STATUSES))
+@click.argument("status", metavar="STATUS", type=click.Choice(STATUSES))
 @click.option("--reason", default="", help="A line for whoever looks at the project.")
 @click.pass_context
 def status(ctx: click.Context, registry: str, name: str, status: str, reason: str) -> None:
@@ -178,7 +190,10 @@ def status(ctx: click.Context, registry: str, name: str, status: str, reason: st
 @click.argument("spelling")
 @click.pass_context
 def rename(ctx: click.Context, registry: str, name: str, spelling: str) -> None:
-    """Write a project's name differently for people; URLs, files and publishers keep its normal name."""
+    """Write a project's name differently for people.
+
+    URLs, files and publishers keep its normal name.
+    """
     done = with_index(ctx, lambda index: index.life_cycle.rename(registry, name, spelling, OPERATOR))
     if done.changed:
         click.echo(f"{done.project.name} is written {spelling} now; it was {done.project.display_name}.")

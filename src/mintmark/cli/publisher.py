@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from time import time
 
 import click
@@ -14,7 +15,16 @@ from mintmark.core.trust_warnings import warnings_for
 from mintmark.service.trust import requires_fields
 from mintmark.service.trust_plan import identify
 
-_FIELDS = "\n".join(f"  {provider.slug}: {requires_fields(provider.slug)}" for provider in PROVIDERS)
+_FIELDS = "\n".join(
+    textwrap.fill(
+        f"{provider.slug}: {requires_fields(provider.slug)}",
+        76,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
+    for provider in PROVIDERS
+)
 
 
 @click.group()
@@ -23,8 +33,10 @@ def publisher() -> None:
 
 
 @publisher.command(
-    epilog="\b\nFields:\n" + _FIELDS + "\n\n\b\nExample:\n  mintmark publisher add acme acme-widget --issuer gitlab "
-    "project-path=team/widget workflow=.gitlab-ci.yml"
+    epilog="\b\nFields:\n"
+    + _FIELDS
+    + "\n\n\b\nExample:\n  mintmark publisher add acme acme-widget --issuer gitlab \\\n"
+    "      project-path=team/widget workflow=.gitlab-ci.yml"
 )
 @click.argument("registry")
 @click.argument("project")
@@ -119,6 +131,9 @@ def _state(found: Publisher) -> str:
 @click.argument("number", type=int)
 @click.pass_context
 def remove(ctx: click.Context, registry: str, number: int) -> None:
-    """Detach publisher NUMBER; credentials minted through it no longer cover its project."""
+    """Detach publisher NUMBER, as `publisher list` shows it.
+
+    Credentials minted through it no longer cover its project.
+    """
     with_index(ctx, lambda index: index.trust.remove_publisher(registry, number, OPERATOR))
     click.echo(f"Removed publisher {number}.")

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from urllib.parse import urlsplit
 
 import click
 
-from mintmark.cli.session import as_json, host_of, print_json, print_table, settings_of, with_index
+from mintmark.cli.session import (
+    as_json,
+    confirm,
+    host_of,
+    parse_assignments,
+    print_json,
+    print_table,
+    settings_of,
+    with_index,
+)
 from mintmark.core.names import gitlab_variable
 from mintmark.core.records import OPERATOR, Registry
 from mintmark.core.trust import parse_registry
+from mintmark.core.trust_change import changed, written
+from mintmark.core.trust_keys import REGISTRY_KEYS
 from mintmark.service.trust import find_registry
 from mintmark.settings import Settings
+
+_KEYS = textwrap.fill(", ".join(REGISTRY_KEYS), 76, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 @click.group()
 def registry() -> None:
-    """Create, list, show and remove registries."""
+    """Create, list, show, change and remove registries."""
 
 
 @registry.command(epilog="\b\nExample:\n  mintmark registry create acme")
@@ -65,13 +80,50 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show a registry's URLs and what a CI file needs."""
+    """Show a registry's URLs, what a CI file needs, and its settings."""
     found = with_index(ctx, lambda index: index.ledger.read(lambda tx: find_registry(tx, name)))
     settings = settings_of(ctx)
     if as_json:
         print_json(facts(found, settings))
         return
     _explain(found, settings)
+    click.echo(f"\nSettings, by their keys in a trust file (`mintmark registry change {found.slug} KEY=VALUE`):\n")
+    for key, value in written(found).items():
+        # As a trust file writes them.
+        click.echo(f"  {key} = {json.dumps(value, ensure_ascii=False)}" if value is not None else f"  {key}: not set")
+
+
+@registry.command(
+    epilog="\b\nKeys:\n"
+    + _KEYS
+    + "\n\n\b\nExamples:\n  mintmark registry change acme platform-tags=pypi file-limit-bytes=104857600\n"
+    "  mintmark registry change acme projects='acme-*,tools' similar-names=warn\n"
+    "  mintmark registry change acme file-limit-bytes=\n"
+    "  mintmark registry change acme enabled=false"
+)
+@click.argument("name")
+@click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
+@as_json
+@click.pass_context
+def change(ctx: click.Context, name: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Change settings and policies of a registry.
+
+    KEY= takes a key back to its default. Lists are written with commas. Effective with the next request. `mintmark
+    registry show` prints what is set; docs/trust-file.md says what each key means.
+    """
+    given, ours = parse_assignments(settings), settings_of(ctx)
+    now, detail, note = with_index(
+        ctx,
+        lambda index: index.trust.change_registry(name, lambda found: changed(found, given, host_of(ours)), OPERATOR),
+    )
+    if as_json:
+        print_json(facts(now, ours))
+    else:
+        click.echo(f"Changed {now.slug}: {detail}." if detail else f"Nothing changed: {now.slug} is set so already.")
+    if note:
+        click.echo(f"Note: {note}", err=True)
+    if "audience" in given or "host" in given:
+        click.echo(f"Next: adapt the CI files to what `mintmark registry show {now.slug}` prints.", err=True)
 
 
 @registry.command(epilog="\b\nExample:\n  mintmark registry remove acme")
@@ -79,9 +131,12 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def remove(ctx: click.Context, name: str, yes: bool) -> None:
-    """Remove a registry that holds no projects, with its issuers, publishers and API tokens."""
+    """Remove a registry that holds no projects.
+
+    Its issuers, publishers and API tokens go too.
+    """
     if not yes:
-        click.confirm(f"Remove {name} with its issuers, publishers and API tokens?", abort=True)
+        confirm(f"Remove {name} with its issuers, publishers and API tokens?")
     with_index(ctx, lambda index: index.trust.remove_registry(name, OPERATOR))
     click.echo(f"Removed the registry {name}.")
 
@@ -102,6 +157,7 @@ def facts(found: Registry, settings: Settings) -> dict[str, object]:
         "gitlab-variable": gitlab_variable(found.audience),
         "index-url": f"{base}/simple/",
         "upload-url": f"{base}/legacy/",
+        "settings": written(found),
     }
 
 

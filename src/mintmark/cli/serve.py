@@ -31,7 +31,7 @@ DEV_REGISTRY = "demo"
 
 @click.command(
     epilog="\b\nExamples:\n  mintmark serve --dev\n  mintmark --config /etc/mintmark.toml serve\n"
-    "  mintmark --config /etc/mintmark.toml serve --reuse-port   (several processes, one port)"
+    "  mintmark --config /etc/mintmark.toml serve --reuse-port"
 )
 @click.option("--dev", is_flag=True, help="For development: own CA, loopback only, simulated identity providers.")
 @click.option(

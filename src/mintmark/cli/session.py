@@ -93,6 +93,16 @@ def when(seconds: int | None, never: str = "never") -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def confirm(question: str) -> None:
+    """Ask before something that cannot be undone; anything but yes stops the command."""
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort:
+        if not sys.stdin.isatty():
+            click.echo("\nNobody said yes, and nothing was changed. To go on without being asked, add --yes.", err=True)
+        raise
+
+
 def parse_duration(text: str) -> int:
     """`90d`, `12h`, `30m` in seconds. Raises `Rejected`."""
     units = {"m": 60, "h": 3600, "d": 86_400}

@@ -23,7 +23,8 @@ def sweep(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     with metering() as progress:
         swept = with_index(ctx, lambda index: index.sweep(dry_run=dry_run, progress=progress))
     if as_json:
-        print_json({"dry_run": dry_run, **swept.facts()})
+        facts = {"dry_run": dry_run, **swept.facts()}
+        print_json({name.replace("_", "-"): value for name, value in facts.items()})
         return
     rows = [
         ("blobs without a file", swept.blobs, size(swept.blob_bytes)),
@@ -38,7 +39,7 @@ def sweep(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
     print_table(
         ("WHAT", "WOULD GO" if dry_run else "REMOVED", "SIZE"),
         [row for row in rows if row[1]],
-        "There is nothing to sweep.",
+        "There is nothing to sweep. Content that no file needs goes a day after it was written.",
     )
     if swept.blobs_held:
         click.echo("A backup or check is running, so blobs were left alone. Sweep again when it is done.", err=True)

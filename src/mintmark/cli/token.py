@@ -14,7 +14,7 @@ def token() -> None:
 
 
 @token.command(
-    epilog="\b\nExamples:\n  mintmark token create acme laptop-of-jo --upload --project 'acme-*' --expires 30d\n"
+    epilog="\b\nExamples:\n  mintmark token create acme jo --upload --project 'acme-*' --expires 30d\n"
     "  mintmark token create acme ci-install --read --expires 90d"
 )
 @click.argument("registry")

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-ANCHORS_MAX = 2_000_000
 TEXT_MAX_CHARACTERS = 1_000
 """Of one link; what is longer names no file."""
 PIECE_CHARACTERS = 64 * 1024
@@ -44,8 +43,9 @@ class Document:
 
 
 class _Reader(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, anchors_max: int) -> None:
         super().__init__(convert_charrefs=True)
+        self._anchors_max = anchors_max
         self.document = Document()
         self._open: tuple[str, Mapping[str, str]] | None = None
         self._text: list[str] = []
@@ -88,17 +88,17 @@ class _Reader(HTMLParser):
 
     def _finish(self) -> None:
         if self._open is not None:
-            if len(self.document.anchors) < ANCHORS_MAX:
+            if len(self.document.anchors) < self._anchors_max:
                 self.document.anchors.append(Anchor(*self._open, "".join(self._text)))
             else:
                 self.document.truncated = True
         self._open, self._text, self._length = None, [], 0
 
 
-def read_html(body: bytes) -> Document:
-    """The links of a page, whatever the bytes are."""
+def read_html(body: bytes, anchors_max: int) -> Document:
+    """The links of a page, whatever the bytes are; `truncated` if there are more than so many."""
     text = _decode(body)
-    reader = _Reader()
+    reader = _Reader(anchors_max)
     try:
         for start in range(0, len(text), PIECE_CHARACTERS):
             reader.feed(text[start : start + PIECE_CHARACTERS])

@@ -28,11 +28,17 @@ ACCEPT = f"{JSON_TYPE}, {HTML_TYPES[0]};q=0.2, text/html;q=0.01"
 ENTRIES_MAX = 200_000
 """Files of one project. The largest projects have about 20,000."""
 PROJECTS_MAX = 2_000_000
+OBJECTS_MAX = 6
+"""Of one file, with its digests and those of its metadata."""
+VALUES_MAX = 4
+"""Of one object, on average, with the commas inside of texts."""
+TOP_OBJECTS_MAX = 100
+"""Around all files or projects."""
 URL_MAX_CHARACTERS = 8_000
 # By length in hex. Ones that nobody should rely on are compared all the same: they find damage.
 DIGESTS: Mapping[str, int] = {"sha256": 64, "sha512": 128, "sha384": 96, "sha224": 56, "sha1": 40, "md5": 32}
 # Before 2000 and after 2200 there are no uploads, only mistakes.
-_TIMES = range(946_684_800, 7_258_118_400)
+TIMES = range(946_684_800, 7_258_118_400)
 _HEX = re.compile(r"[0-9a-f]+\Z")
 _KNOWN_ENDINGS = (".whl", ".tar.gz", ".zip", ".egg", ".exe", ".msi", ".rpm", ".tar.bz2", ".tgz")
 
@@ -77,9 +83,9 @@ class RootListing:
 def parse_project_page(body: bytes, content_type: str, url: str) -> ProjectListing:
     """The files of a project's page that came from `url`. Raises `Rejected` (`invalid-import`)."""
     if _is_json(content_type, url):
-        page = _json(body, url)
+        page = _json(body, url, OBJECTS_MAX * ENTRIES_MAX)
         return _json_project(page, url)
-    document = _html(body, url)
+    document = _html(body, url, ENTRIES_MAX)
     base = _join(url, document.base) or url
     entries = [_anchor_entry(anchor, base) for anchor in document.anchors]
     return _project(entries, document.status, document.status_reason, url)
@@ -89,14 +95,14 @@ def parse_root_page(body: bytes, content_type: str, url: str) -> RootListing:
     """The projects of an index's list that came from `url`. Raises `Rejected` (`invalid-import`)."""
     named: list[tuple[str, str]]
     if _is_json(content_type, url):
-        projects = _json(body, url).get("projects")
+        projects = _json(body, url, PROJECTS_MAX).get("projects")
         if not isinstance(projects, list):
             _refuse(url, "is JSON without a list of projects")
         names = [item.get("name") if isinstance(item, dict) else None for item in projects]
         named = [(name, f"{name}/") if isinstance(name, str) else ("", "") for name in names]
         base = url
     else:
-        document = _html(body, url)
+        document = _html(body, url, PROJECTS_MAX)
         base = _join(url, document.base) or url
         named = [(_project_text(anchor), anchor.href) for anchor in document.anchors]
     if len(named) > PROJECTS_MAX:
@@ -123,7 +129,7 @@ def parse_time(text: object) -> tuple[int, int] | None:
         seconds = int(moment.replace(microsecond=0).timestamp())
     except (ValueError, OverflowError):
         return None
-    return (seconds, moment.microsecond) if seconds in _TIMES else None
+    return (seconds, moment.microsecond) if seconds in TIMES else None
 
 
 def _refuse(url: str, what: str) -> NoReturn:
@@ -194,7 +200,13 @@ def _hashes(pairs: Iterable[tuple[object, object]]) -> dict[str, str]:
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def _json(body: bytes, url: str) -> dict[str, Any]:
+def _json(body: bytes, url: str, objects_max: int) -> dict[str, Any]:
+    # Before they are made: 32 MiB of `{},` are 700 MiB of memory.
+    if (
+        body.count(b"{") + body.count(b"[") > objects_max + TOP_OBJECTS_MAX
+        or body.count(b",") > VALUES_MAX * objects_max
+    ):
+        _refuse(url, "holds more than any index")
     try:
         page = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -262,8 +274,8 @@ def _core_metadata(value: object) -> bool | str:
 # -- HTML -------------------------------------------------------------------------------------------------------------
 
 
-def _html(body: bytes, url: str) -> Any:
-    document = read_html(body)
+def _html(body: bytes, url: str, anchors_max: int) -> Any:
+    document = read_html(body, anchors_max)
     if document.version.partition(".")[0] not in ("", "1"):
         _refuse(url, f"has the version {document.version[:20]!a} of the simple API, which Mintmark does not know")
     if document.truncated:

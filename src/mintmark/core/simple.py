@@ -23,6 +23,8 @@ API_VERSION = "1.4"
 """Of the JSON form. Later versions of the standard change only this form."""
 FROZEN_HTML_VERSION = "1.4"
 """The HTML form keeps this version for ever (PEP 833)."""
+RENDERING = 1
+"""Raised whenever the same records give other bytes: pages that another release rendered are made anew."""
 
 _LISTED_STATES = frozenset({"visible", "yanked"})
 _FILES_FROM_PROJECT_PAGE = "../../files/"

@@ -37,6 +37,7 @@ from mintmark.core.trust_keys import ISSUER_KEYS, PUBLISHER_KEYS, REGISTRY_KEYS,
 T = TypeVar("T")
 TOKEN_LIFETIME_MAX_SECONDS = 30 * 86_400
 ISSUER_URL_MAX_CHARACTERS = 500
+TITLE_MAX_CHARACTERS = 200
 # A publisher that waits for its project's first upload lapses after this time.
 PENDING_SECONDS = 30 * 86_400
 POLICY_BOUNDS = {
@@ -130,6 +131,7 @@ def _parse_registry(slug: str, entry: Any, host: Host, load: Load) -> WantedRegi
             raise _wrong(
                 f"{where}.publisher[{number}]", f"is the same as publisher[{first[facts_of(each)]}]", "Remove one."
             )
+        check_welcome(f"{where}.publisher[{number}]", registry, each.publisher)
     return WantedRegistry(registry, issuers, publishers)
 
 
@@ -145,6 +147,9 @@ def parse_registry(slug: str, settings: Mapping[str, Any], host: Host) -> Regist
             f"PEP 807 allows {LIFETIME_MIN_SECONDS} to {LIFETIME_MAX_SECONDS}.",
         )
     slug = _at(where, parse_slug, slug)
+    title = settings.get("title", "")
+    if not title.isprintable() or len(title) > TITLE_MAX_CHARACTERS:
+        raise _wrong(f"{where}.title", "is no title", f"Write one line of at most {TITLE_MAX_CHARACTERS} characters.")
     own = settings.get("host")
     if own is not None and _at(f"{where}.host", parse_host, own) == host.name:
         raise _wrong(f"{where}.host", "is the shared host's name", "A registry's own host name must be another one.")
@@ -158,7 +163,7 @@ def parse_registry(slug: str, settings: Mapping[str, Any], host: Host) -> Regist
         id=0,
         slug=slug,
         audience=audience,
-        title=settings.get("title", ""),
+        title=title,
         host=own,
         private=settings.get("private", True),
         enabled=settings.get("enabled", True),
@@ -185,6 +190,17 @@ def parse_policy(where: str, settings: Mapping[str, Any]) -> Policy:
             raise _wrong(f"{where}.projects", "is empty", 'Leave it out, or write ["*"], to allow every project.')
         given["projects"] = tuple(_at(f"{where}.projects", parse_pattern, text) for text in given["projects"])
     return Policy(**{name.replace("-", "_"): value for name, value in given.items()})
+
+
+def check_welcome(where: str, registry: Registry, publisher: Publisher) -> None:
+    """Raise `Rejected` for a publisher of a project that the registry does not hold: it could never upload."""
+    if not registry.policy.welcomes(ProjectName(publisher.project)):
+        raise _wrong(
+            where,
+            f"is for {publisher.project}, but the registry {registry.slug} is for "
+            f"{', '.join(registry.policy.projects)} only",
+            "Widen the registry's projects, or remove the publisher.",
+        )
 
 
 def parse_issuer(name: str, settings: Any, host: Host, load: Load, *, within: str = "") -> Issuer:

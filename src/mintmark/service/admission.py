@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from mintmark.core.checks.finding import Finding, Grade
@@ -24,6 +23,8 @@ from mintmark.service.ports import Transaction
 NAMED_MAX = 3
 SPELLINGS_MAX = 6
 """Versions that are equal differ in zeros at the end; so many parts a spelling may have. Real ones have up to four."""
+WHEEL_PARTS_MAX = 6
+"""Of a wheel's name, divided by dashes: with a build number."""
 _CODE = "policy-refused"
 
 NOT_WELCOME = Rule(
@@ -172,9 +173,7 @@ def _project_size(tx: Transaction, policy: Policy, project: Project, file: File)
 
 
 def _beside(tx: Transaction, policy: Policy, project: Project, file: File) -> Iterator[Finding]:
-    """What the other files of the release say. Wheels can be spelled in several ways under legacy names only."""
-    if file.kind == "wheel" and not policy.legacy_names:
-        return
+    """What the other files of the release say."""
     others = [
         other
         for other in tx.files.of_release(project.id, file.version)
@@ -192,11 +191,12 @@ def _beside(tx: Transaction, policy: Policy, project: Project, file: File) -> It
 
 
 def _wheel_key(filename: str) -> object:
-    try:
-        _, version, build, tags = parse_wheel_filename(filename)
-    except InvalidWheelFilename:
-        return filename
-    return version, build, tags
+    """The same for all spellings of a wheel of one release: tags have no order, no case, and count once."""
+    parts = filename.removesuffix(".whl").split("-")
+    build = parts[-4] if len(parts) == WHEEL_PARTS_MAX else ""
+    number = build[: len(build) - len(build.lstrip("0123456789"))]
+    tags = (frozenset(part.lower().split(".")) for part in parts[-3:])
+    return int(number or -1), build.removeprefix(number), *tags
 
 
 def _some(names: Sequence[str]) -> str:

@@ -237,7 +237,10 @@ class Fsck:
         if self._pages.changes(registry.slug, name) > changes:
             return "page-from-elsewhere"
         shown = self._pages.shows(registry.slug, name, forms)
-        return "page-missing" if shown is None else "" if shown else "page-wrong"
+        if shown is None:
+            # All were thrown away, and no server has started since: they are rendered when somebody asks for them.
+            return "page-missing" if tx.projects.pages_epoch() == self._pages.epoch() else ""
+        return "" if shown else "page-wrong"
 
     async def _repair(self, fault: Fault, registry: Registry, name: str) -> Fault:
         # First removed: one that claims more changes than there were would never be replaced.

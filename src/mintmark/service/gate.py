@@ -193,7 +193,11 @@ def grant_project(
     """Whether a live credential covers this project and version. Raises `Rejected`."""
     project = tx.projects.find(registry.id, name)
     if project is not None and project.status not in {"active", "deprecated"}:
-        raise Rejected("not-allowed", f"The project {name} is {project.status} and takes no uploads.")
+        raise Rejected(
+            "not-allowed",
+            f"The project {name} is {project.status} and takes no uploads.",
+            hint="Ask the operator to make it active again.",
+        )
     if credential.kind != credentials.MINTED:
         if not any(matches_pattern(pattern, name) for pattern in credential.projects):
             raise Rejected(

@@ -28,11 +28,13 @@ from mintmark.service.steps import Reached, Step
 class Arrival:
     """A file on its way in; see `service.import_source.Sink`.
 
-    Without `begin` nothing is kept: the file is only hashed, to be compared with one that is there.
+    Without `begin` nothing is kept: the file is only hashed, to be compared with one that is there. More than
+    `limit_bytes` are not taken then; otherwise `Incoming` has the limit.
     """
 
-    def __init__(self, offer: Offer, begin: Callable[[], Incoming] | None) -> None:
+    def __init__(self, offer: Offer, begin: Callable[[], Incoming] | None, *, limit_bytes: int) -> None:
         self._offer = offer
+        self._limit_bytes = limit_bytes
         self._begin = begin
         self._taken_bytes = 0
         self._incoming: Incoming | None = None
@@ -47,6 +49,8 @@ class Arrival:
         self._taken_bytes += len(chunk)
         if self._incoming is not None:
             self._incoming.write(chunk)
+        elif self._taken_bytes > self._limit_bytes:
+            raise Rejected("too-large", f"The file is larger than {self._limit_bytes} bytes.")
         for each in self._hashes.values():
             each.update(chunk)
 

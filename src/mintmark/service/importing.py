@@ -268,7 +268,7 @@ class _Run:
             return settle(arrival, wanted, offer, self._registry, self._choice, now, self._uses.reached)
 
         now = int(self._uses.clock.now())
-        arrival = Arrival(offer, begin)
+        arrival = Arrival(offer, begin, limit_bytes=self._limit_bytes)
         try:
             if not await self._fetched(wanted, offer, arrival):
                 return None
@@ -289,7 +289,7 @@ class _Run:
 
     async def _compare(self, wanted: Wanted, offer: Offer, file: File) -> None:
         """A file whose name is taken: nothing of it is kept, whatever it holds."""
-        arrival = Arrival(offer, None)
+        arrival = Arrival(offer, None, limit_bytes=max(self._limit_bytes, file.size_bytes))
         try:
             if await self._fetched(wanted, offer, arrival):
                 arrival.check_stated()

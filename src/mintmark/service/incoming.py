@@ -10,8 +10,10 @@ import asyncio
 import errno
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import BinaryIO, TypeVar
 
 from mintmark.core.checks.digests import Digests
@@ -26,7 +28,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Incoming:
-    """Hashes and stores the bytes of one file as they come. Used from one thread at a time.
+    """Hashes and stores the bytes of one file as they come. Used from one thread at a time, but for `discard`.
 
     A small file stays in memory until it is kept: what is refused then never touches the disk.
     """
@@ -35,6 +37,9 @@ class Incoming:
         self._blobs = blobs
         self._limit_bytes = limit_bytes
         self._spool: Spool | None = None
+        # A request that ends does not end the thread that works for it, whose open file must not be taken from it.
+        self._turn = threading.Lock()
+        self._unwanted = False
         self._memory = b""
         self.size_bytes = 0
         self._sha256 = hashlib.sha256()
@@ -59,7 +64,8 @@ class Incoming:
         if self._spool is None and self.size_bytes <= MEMORY_MAX_BYTES:
             self._memory += chunk
             return
-        self._store(chunk)
+        with self._working():
+            self._store(chunk)
 
     def read_back(self) -> BinaryIO:
         """The bytes so far, seekable, valid until `discard`."""
@@ -67,10 +73,11 @@ class Incoming:
 
     def keep(self) -> None:
         """Make the file a durable blob. Raises `Rejected` when there is no space."""
-        if self._spool is None:
-            self._store(b"")
-        assert self._spool is not None
-        with_space(self._spool.keep, self._sha256.hexdigest())
+        with self._working():
+            if self._spool is None:
+                self._store(b"")
+            assert self._spool is not None
+            with_space(self._spool.keep, self._sha256.hexdigest())
 
     def digests(self) -> Digests:
         """Digests of what was taken so far."""
@@ -78,9 +85,26 @@ class Incoming:
         return Digests(self._sha256.hexdigest(), self._blake2.hexdigest(), md5, self.size_bytes)
 
     def discard(self) -> None:
-        """Forget what was taken, unless it was kept."""
-        if self._spool is not None:
-            self._spool.discard()
+        """Forget what was taken, unless it was kept. If a thread is at work on it, that thread does it at its end."""
+        self._unwanted = True
+        if self._turn.acquire(blocking=False):
+            try:
+                if self._spool is not None:
+                    self._spool.discard()
+            finally:
+                self._turn.release()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        try:
+            with self._turn:
+                if self._unwanted:
+                    raise RuntimeError("the file was discarded")
+                yield
+        finally:
+            # Only now, since `discard` may have come until the turn ended.
+            if self._unwanted:
+                self.discard()
 
     def _store(self, chunk: bytes) -> None:
         if self._spool is None:

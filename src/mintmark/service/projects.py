@@ -212,7 +212,10 @@ class LifeCycle:
             project = _find(tx, registry, normal)
             outcome, facts = change(tx, project)
             if outcome.changed:
-                tx.projects.mark_changed(project.id)
+                # The first change that is counted must be the first file, which puts the project into the list. Until
+                # then there is no page that could change.
+                if project.changes:
+                    tx.projects.mark_changed(project.id)
                 tx.audit.record(Event(now, principal, action, registry.id, normal, facts=facts))
             return registry, outcome
 

@@ -172,17 +172,28 @@ class Renderer:
 
     async def _show(self, wanted: Sequence[tuple[Registry, str]]) -> Sequence[Outcome]:
         """Render several projects in one snapshot. What goes wrong with one is nobody else's trouble."""
+        # Several files of one project make one page.
+        projects = {(registry.id, name): registry for registry, name in wanted}
 
-        def work(tx: Transaction) -> list[Outcome]:
-            return [self._outcome(tx, registry, name) for registry, name in wanted]
+        def work(tx: Transaction) -> dict[tuple[int, str], Outcome]:
+            return {key: self._outcome(tx, registry, key[1]) for key, registry in projects.items()}
 
-        return await self._ledger.read(work)
+        outcomes = await self._ledger.read(work)
+        for key, outcome in outcomes.items():
+            if outcome.error is not None:
+                # Once more by itself, so that trouble of the ledger or the disk is told as what it is.
+                outcomes[key] = await self._alone(projects[key], key[1])
+        return [outcomes[registry.id, name] for registry, name in wanted]
 
     def _outcome(self, tx: Transaction, registry: Registry, name: str) -> Outcome:
         try:
             return Outcome(self._render(tx, registry, name, dirty_only=True))
-        except OSError as error:
-            return Outcome(error=_behind(error))
+        except Exception as error:  # noqa: BLE001 - see `_show`
+            return Outcome(error=error)
+
+    async def _alone(self, registry: Registry, name: str) -> Outcome:
+        try:
+            return Outcome(await self._replace(lambda tx: self._render(tx, registry, name, dirty_only=True)))
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for this page
             return Outcome(error=error)
 

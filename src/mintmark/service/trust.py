@@ -12,9 +12,9 @@ from dataclasses import replace
 from mintmark.core.errors import Rejected
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import Event, Issuer, Principal, Publisher, Registry
-from mintmark.core.trust import WantedPublisher, WantedRegistry
+from mintmark.core.trust import WantedPublisher, WantedRegistry, check_welcome
 from mintmark.service.ports import Clock, Ledger, Transaction
-from mintmark.service.trust_plan import Plan, Planner, add_publisher, check_empty, difference, identify
+from mintmark.service.trust_plan import Plan, Planner, add_publisher, check_empty, difference, identify, left_out
 
 
 class Trust:
@@ -62,14 +62,34 @@ class Trust:
         """Create a registry; raises `Rejected` when slug, audience or host are taken."""
 
         def work(tx: Transaction) -> Registry:
-            for other in tx.registries.every():
-                for what in ("slug", "audience", "host"):
-                    value = getattr(registry, what)
-                    if value is not None and getattr(other, what) == value:
-                        raise Rejected("invalid-trust", f"The registry {other.slug} has the {what} {value!r} already.")
+            _check_free(tx, registry)
             created = tx.registries.insert(registry)
             self._note(tx, principal, "registry-add", created.id, {"name": registry.slug})
             return created
+
+        return await self._ledger.write(work)
+
+    async def change_registry(
+        self, slug: str, change: Callable[[Registry], Registry], principal: Principal
+    ) -> tuple[Registry, str, str]:
+        """Change settings of a registry. Returns it as it is now, what changed ("" for nothing), and what to know.
+
+        Raises `Rejected` as applying a file does: when audience or host are taken, or when a publisher of the registry
+        could not upload any more.
+        """
+
+        def work(tx: Transaction) -> tuple[Registry, str, str]:
+            registry = find_registry(tx, slug)
+            updated = change(registry)
+            if updated == registry:
+                return registry, "", ""
+            _check_free(tx, updated)
+            for publisher in tx.publishers.of_registry(registry.id):
+                check_welcome(f"publisher {publisher.id}", updated, publisher)
+            tx.registries.update(updated)
+            detail = difference(registry, updated)
+            self._note(tx, principal, "registry-change", registry.id, {"name": slug, "detail": detail})
+            return updated, detail, left_out(tx, registry, updated)
 
         return await self._ledger.write(work)
 
@@ -139,6 +159,7 @@ class Trust:
             registry = find_registry(tx, slug)
             issuer = find_issuer(tx, registry, issuer_name)
             wanted = parse(issuer)
+            check_welcome(f"publisher of {wanted.publisher.project}", registry, wanted.publisher)
             publisher = add_publisher(tx, wanted, registry.id, issuer.id, int(self._clock.now()))
             label = identify(publisher, issuer.name)
             self._note(tx, principal, "publisher-add", registry.id, {"name": label}, publisher.project)
@@ -188,9 +209,19 @@ class Trust:
         tx.audit.record(Event(int(self._clock.now()), principal, action, registry_id, project, facts=facts))
 
 
+def _check_free(tx: Transaction, registry: Registry) -> None:
+    """Raise `Rejected` when another registry has the name, audience or host of this one."""
+    for other in tx.registries.every():
+        for what in ("slug", "audience", "host"):
+            value = getattr(registry, what)
+            if other.id != registry.id and value is not None and getattr(other, what) == value:
+                raise Rejected("invalid-trust", f"The registry {other.slug} has the {what} {value!r} already.")
+
+
 def find_registry(tx: Transaction, slug: str) -> Registry:
     """The registry of this name, or `Rejected` with the names there are."""
-    registry = tx.registries.find(slug)
+    # Arguments of a command may hold bytes that are no text, which no ledger can look up.
+    registry = tx.registries.find(slug) if slug.isascii() else None
     if registry is None:
         names = ", ".join(each.slug for each in tx.registries.every())
         raise Rejected(
@@ -203,7 +234,7 @@ def find_registry(tx: Transaction, slug: str) -> Registry:
 
 def find_issuer(tx: Transaction, registry: Registry, name: str) -> Issuer:
     """The trust entry of this name, or `Rejected` with the names there are."""
-    issuer = tx.issuers.find(registry.id, name)
+    issuer = tx.issuers.find(registry.id, name) if name.isascii() else None
     if issuer is None:
         names = ", ".join(each.name for each in tx.issuers.every() if each.registry_id == registry.id)
         raise Rejected("invalid-trust", f"{registry.slug} has no issuer {name!r}.", hint=f"It has: {names or 'none'}.")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mintmark.core.errors import Rejected
+from mintmark.core.names import ProjectName
 from mintmark.core.policy import Policy
 from mintmark.core.providers import PROVIDERS
 from mintmark.core.records import Issuer, Project, Publisher, Registry
@@ -17,6 +18,8 @@ from mintmark.core.trust import PENDING_SECONDS, WantedPublisher, WantedRegistry
 from mintmark.core.trust_warnings import warnings_for
 from mintmark.service.ports import Transaction
 
+NAMED_MAX = 5
+"""Projects that a sentence names."""
 Operation = Callable[[Transaction, dict[str, int]], None]
 
 
@@ -92,6 +95,8 @@ class Planner:
         updated = replace(wanted, id=current.id)
         if updated == current:
             return
+        note = left_out(self._tx, current, updated)
+        self.warnings += [f"{slug}: {note}"] if note else []
         if (updated.host, updated.audience) != (current.host, current.audience):
             # Two registries may swap theirs: both let go before either takes. No audience begins with '-'.
             free = replace(current, host=None, audience=f"-{current.id}")
@@ -277,6 +282,18 @@ def check_empty(tx: Transaction, registry: Registry, reason: str = "") -> None:
         )
 
 
+def left_out(tx: Transaction, former: Registry, updated: Registry) -> str:
+    """A sentence about projects that a registry has and, by its new patterns, no longer takes files for; or ""."""
+    if former.policy.projects == updated.policy.projects:
+        return ""
+    found = [name for name in tx.projects.listed(former.id) if not updated.policy.welcomes(ProjectName(name))]
+    if not found:
+        return ""
+    named = ", ".join(found[:NAMED_MAX]) + (" and others" if len(found) > NAMED_MAX else "")
+    what = "1 project of it is" if len(found) == 1 else f"{len(found)} projects of it are"
+    return f"{what} outside of its patterns now: {named}. What is published stays; nothing can be added."
+
+
 def difference(former: object, updated: object) -> str:
     """What changed between two records, for people."""
     changed: list[str] = []
@@ -292,6 +309,8 @@ def difference(former: object, updated: object) -> str:
 
 
 def _brief(value: object) -> str:
+    if value is None or value == "":
+        return "none" if value is None else '""'
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

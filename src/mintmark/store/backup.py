@@ -22,7 +22,7 @@ from typing import Any
 
 from mintmark.core.errors import Misconfigured, Rejected
 from mintmark.store.blobs_dir import DirectoryBlobs, sync_directory
-from mintmark.store.data_dir import LEDGER_NAME
+from mintmark.store.data_dir import LEDGER_NAME, sync_parent
 from mintmark.store.file_copy import BlobCopy, Copied, sha256_of, size_of
 from mintmark.store.ledger import snapshot
 
@@ -84,13 +84,14 @@ def make(
             done = copy.run(snapshot.references(fresh / LEDGER_NAME), progress)
             manifest = _manifest(fresh / LEDGER_NAME, version, now, done)
             _write(fresh / MANIFEST, json.dumps(manifest, indent=2).encode())
-            sync_directory(fresh)
+            for folder in (fresh, target / BLOBS, target):
+                sync_directory(folder)
+            sync_parent(target)
             fresh.rename(snapshots / name)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
-        for folder in (target / BLOBS, snapshots, target):
-            sync_directory(folder)
+        sync_directory(snapshots)
     return Made(name, done.files, done.copied, done.copied_bytes, tuple(done.faulty), manifest["rows"])
 
 
@@ -143,6 +144,7 @@ def finish(directory: Path) -> None:
     sync_directory(directory / BLOBS)
     unfinished.rename(directory / LEDGER_NAME)
     sync_directory(directory)
+    sync_parent(directory)
     for left in (directory / UNFINISHED, unfinished.with_suffix(".lock")):
         left.unlink(missing_ok=True)
 

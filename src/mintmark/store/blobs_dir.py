@@ -166,7 +166,8 @@ class DirectoryBlobs:
 
     def leftovers(self, before: float, *, remove: bool) -> int:
         # A spool grows until it is kept: what nobody wrote to for so long belongs to a process that died.
-        old = [path for path in self._incoming.iterdir() if _modified_at(path) < before]
+        files = (path for path in self._incoming.iterdir() if _is_plain(path, folder=False))
+        old = [path for path in files if _modified_at(path) < before]
         for path in old if remove else ():
             path.unlink(missing_ok=True)
         return len(old)
@@ -203,7 +204,9 @@ class DirectoryBlobs:
             fcntl.flock(lock, fcntl.LOCK_SH)
             return
         for path in self._incoming.iterdir():
-            path.unlink()
+            # A folder there is nobody's of ours: `lost+found`, where something is mounted.
+            if _is_plain(path, folder=False):
+                path.unlink()
         # Held as long as this object lives.
         fcntl.flock(lock, fcntl.LOCK_SH)
 

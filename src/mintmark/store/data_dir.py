@@ -25,7 +25,7 @@ def prepare(path: Path) -> Path:
         if not path.exists():
             # The parent must exist: a mistyped path should not become a new empty index.
             path.mkdir(mode=0o750, exist_ok=True)
-            _sync_parent(path)
+            sync_parent(path)
         if not path.is_dir():
             raise Misconfigured("data_dir", f"{path} is not a folder.", "Name another one.")
         names = {entry.name for entry in path.iterdir()}
@@ -50,7 +50,8 @@ def prepare(path: Path) -> Path:
     return ledger
 
 
-def _sync_parent(path: Path) -> None:
+def sync_parent(path: Path) -> None:
+    """Make a folder's own name durable."""
     # Its entry in the parent is the one name below which everything else is made durable. A parent that may be
     # entered but not read cannot be synced.
     with suppress(PermissionError):

@@ -62,10 +62,12 @@ class BlobCopy:
                     done.size_bytes += size_bytes
                     if outcome is None:
                         done.faulty.append(sha256)
-                    elif outcome:
+                        continue
+                    # Also of what was there: who copied it may have been killed before syncing the folder.
+                    touched.add(self._target / sha256[:2])
+                    if outcome:
                         done.copied += 1
                         done.copied_bytes += size_bytes
-                        touched.add(self._target / sha256[:2])
                 progress("files", len(part))
         for folder in touched:
             sync_directory(folder)

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from mintmark.core.dist.filename import parse_filename
 from mintmark.core.errors import Misconfigured, Rejected
 from mintmark.core.import_choice import Choice, foreign_kind
+from mintmark.core.import_listing import TIMES
 from mintmark.service.import_source import Offer, Offers, Sink
 
 CHUNK_BYTES = 256 * 1024
@@ -141,13 +142,16 @@ class FolderSource:
             raise Rejected(
                 "invalid-import", f"The folder holds more than {FILES_MAX} files.", hint="Import it in several parts."
             )
+        seconds = state.st_mtime_ns // 1_000_000_000
+        # Some file systems hold times that no page can show.
+        is_known = seconds < TIMES.stop
         offer = Offer(
             filename=name,
             place=_shown(path, self._root),
             address=str(real),
             size_bytes=state.st_size,
-            uploaded_at=max(0, state.st_mtime_ns // 1_000_000_000),
-            upload_microseconds=state.st_mtime_ns // 1_000 % 1_000_000,
+            uploaded_at=max(0, seconds) if is_known else None,
+            upload_microseconds=state.st_mtime_ns // 1_000 % 1_000_000 if is_known else 0,
         )
         found.projects.setdefault(_group(name), []).append(offer)
 

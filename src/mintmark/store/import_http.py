@@ -41,6 +41,11 @@ BACKOFF_MAX_SECONDS = 30
 CONNECT_SECONDS = 20
 SILENCE_SECONDS = 60
 """Between two pieces of an answer."""
+PAGE_SECONDS = 300
+"""For one page, however steadily it trickles."""
+SLOW_AFTER_SECONDS = 120
+SLOWEST_BYTES_PER_SECOND = 1024
+"""Of a file, once it has come for that long: an index could keep an import busy for ever otherwise."""
 CHUNK_BYTES = 256 * 1024
 INLINE_MAX_BYTES = 64 * 1024
 """Pieces up to this size are hashed at once; handing them to a thread would cost more."""
@@ -56,6 +61,22 @@ class _Again(Exception):
     def __init__(self, reason: str, after_seconds: float = 0) -> None:
         super().__init__(reason)
         self.after_seconds = after_seconds
+
+
+class _Pace:
+    """How fast a file comes."""
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._begun = self._clock()
+        self._size_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """So much more came. Raises `_Again` where that would never end."""
+        self._size_bytes += size_bytes
+        seconds = self._clock() - self._begun
+        if seconds > SLOW_AFTER_SECONDS and self._size_bytes < seconds * SLOWEST_BYTES_PER_SECOND:
+            raise _Again("it comes too slowly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +167,10 @@ class HttpSource:
 
     async def _page(self, url: str, limit_bytes: int) -> _Page | None:
         async def once() -> _Page | None:
-            async with self._get(self._session(pages=True), url, {"Accept": ACCEPT}) as (answer, final):
+            async with (
+                asyncio.timeout(PAGE_SECONDS),
+                self._get(self._session(pages=True), url, {"Accept": ACCEPT}) as (answer, final),
+            ):
                 if answer.status in _ABSENT:
                     return None
                 _check_status(answer, final)
@@ -183,8 +207,10 @@ class HttpSource:
                 _check_status(answer, final)
                 validator = answer.headers.get("ETag", "")
                 tag = "" if validator.startswith("W/") else validator
+                pace = _Pace()
                 async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
                     await _write(sink, chunk)
+                    pace.take(len(chunk))
 
         await self._persist(offer.address, once)
 

@@ -10,7 +10,6 @@ named by the number of changes that they show.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import gzip
 import math
@@ -42,7 +41,6 @@ MARK = ".changes"
 MARK_BYTES = 20
 # What a crash leaves of a page that was being written.
 LEFTOVER = ".*~"
-_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 class DirectoryPages:
@@ -51,7 +49,7 @@ class DirectoryPages:
     def __init__(self, directory: Path, boot: str | None = None) -> None:
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         boot = boot_id() if boot is None else boot
-        self._pages, self._epoch = open_home(directory, boot)
+        self._pages, self._epoch = open_home(directory, f"{boot}/{simple.RENDERING}")
         # Nobody would know which pages a power failure damaged.
         self._sync = not boot
         self._cache: OrderedDict[str, tuple[tuple[int, int, int], Page]] = OrderedDict()
@@ -66,11 +64,9 @@ class DirectoryPages:
     def _at(self, path: str) -> Page | None:
         try:
             state = os.stat(path)
-        except OSError as error:
-            # A name that no folder can have is the name of no page.
-            if error.errno in _ABSENT:
-                return None
-            raise
+        except OSError:
+            # A name that no folder can have is the name of no page; and a page that cannot be read is rendered again.
+            return None
         stamp = (state.st_mtime_ns, state.st_ino, state.st_size)
         cached = self._cache.get(path)
         if cached is not None and cached[0] == stamp:
@@ -192,7 +188,7 @@ class DirectoryPages:
             with open(path, "rb") as file:
                 state = os.fstat(file.fileno())
                 body = file.read()
-        except FileNotFoundError:
+        except OSError:
             return None
         if not body or b"\0" in body:
             # What a power failure may leave of a file that was not synced; no page holds this. Absent pages are
@@ -238,7 +234,7 @@ def _folders(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> bytes | None:
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(OSError):
         return path.read_bytes()
     return None
 
@@ -276,7 +272,7 @@ def _stored(path: str, body: bytes) -> bytes | None:
     try:
         with open(path, "rb") as file:
             data = file.read()
-    except FileNotFoundError:
+    except OSError:
         return None
     return data if _inflates_to(data, body) else None
 

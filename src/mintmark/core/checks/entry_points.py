@@ -29,8 +29,8 @@ SCRIPT = Rule(
     "entry-points-script",
     Grade.REFUSE,
     _CODE,
-    "The name of a script is the name of a file: with '/', a backslash or control characters installers would write "
-    "it somewhere else.",
+    "The name of a script is the name of a file: with '/', a backslash, a colon or control characters installers would "
+    "write it somewhere else.",
     "Give the script a plain name and build again.",
 )
 REFERENCE = Rule(
@@ -59,7 +59,8 @@ FINDINGS = (UNREADABLE, SCRIPT, REFERENCE, DOUBLED, GROUP)
 
 _SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
 _GROUP = re.compile(r"[\w-]+(?:\.[\w-]+)*\Z")
-_NO_FILE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
+# On Windows a colon ends a drive's name or begins that of a stream.
+_NO_FILE = re.compile(r"[/\\:\x00-\x1f\x7f-\x9f]")
 _REFERENCE = re.compile(r"(?P<module>[\w.]+)[ \t]*(?::[ \t]*(?P<object>[\w.]+)[ \t]*)?(?:\[[\w., \t-]*\])?\Z")
 
 
@@ -73,10 +74,18 @@ def check(subject: Subject) -> Iterator[Finding]:
     except UnicodeDecodeError:
         yield UNREADABLE.found("The wheel's entry_points.txt is not UTF-8.")
         return
+    yield from _lines(text)
+
+
+def _lines(text: str) -> Iterator[Finding]:
     group = ""
     seen: set[tuple[str, str]] = set()
     for line in map(str.strip, text.splitlines()):
-        if not line or line.startswith(("#", ";")):
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith(";"):
+            # For `configparser` a comment; for `importlib.metadata`, and so for pip, an entry point.
+            yield from _script(group, line.partition("=")[0].strip())
             continue
         if len(line) > LINE_MAX_CHARACTERS:
             yield UNREADABLE.found(f"The wheel's entry_points.txt has a line that is too long: {shown(line)}.")
@@ -98,14 +107,23 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _entry(group: str, name: str, value: str) -> Iterator[Finding]:
     if name.startswith("["):
         yield GROUP.found(f"The entry point {shown(name)} has an unusual name.")
-    is_script = group in _SCRIPTS
-    if is_script and (_NO_FILE.search(name) or name in {".", ".."}):
-        yield SCRIPT.found(f"The script {shown(name)} has a name that is not the name of a file.")
+    yield from _script(group, name)
+    is_script = _is_of_scripts(group)
     reference = _REFERENCE.match(value)
     if reference is None or not _is_dotted(reference["module"]) or not _is_dotted(reference["object"]):
         yield REFERENCE.found(f"The entry point {shown(name)} does not name an object: {shown(value)}.")
     elif is_script and reference["object"] is None:
         yield REFERENCE.found(f"The script {shown(name)} names a module, but no function in it: {shown(value)}.")
+
+
+def _script(group: str, name: str) -> Iterator[Finding]:
+    if _is_of_scripts(group) and (_NO_FILE.search(name) or name in {".", ".."}):
+        yield SCRIPT.found(f"The script {shown(name)} has a name that is not the name of a file.")
+
+
+def _is_of_scripts(group: str) -> bool:
+    # `importlib.metadata` takes off all brackets, setuptools all spaces: each group that one of them reads counts.
+    return group.strip("[] \t") in _SCRIPTS
 
 
 def _is_dotted(text: str | None) -> bool:

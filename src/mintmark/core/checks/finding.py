@@ -51,7 +51,7 @@ def refusal(findings: Sequence[Finding]) -> Rejected:
     return Rejected(
         ordered[0].code,
         " ".join(sentences),
-        hint=" ".join(dict.fromkeys(finding.cure for finding in ordered if finding.cure)),
+        hint=" ".join(dict.fromkeys(_ended(finding.cure) for finding in ordered if finding.cure)),
         members={"findings": [_member(finding) for finding in ordered]},
     )
 
@@ -60,6 +60,11 @@ def those_that_refuse(findings: Iterable[Finding], *, lenient: bool = False) -> 
     """The findings for which a file is not taken. `lenient` is for bringing in what exists elsewhere already."""
     least = Grade.REFUSE if lenient else Grade.STRICT
     return [finding for finding in findings if finding.grade >= least]
+
+
+def _ended(cure: str) -> str:
+    # One that ends in a command has no full stop, and the next one would read on.
+    return cure if cure.endswith((".", "!", "?")) else f"{cure} ."
 
 
 def _member(finding: Finding) -> dict[str, str]:

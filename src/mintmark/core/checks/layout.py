@@ -6,6 +6,7 @@ source distribution (source distribution format). Leaves what the files say to t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -103,6 +104,9 @@ FINDINGS = (
 
 _OF_WHEELS = ("METADATA", "WHEEL", "RECORD")
 _FOLDED = {name.casefold(): name for name in (*_OF_WHEELS, "entry_points.txt")}
+# Windows cuts names there: at a stream of the file, and at dots and spaces at the end.
+_CUT = re.compile(r"(?::.*|[. ]+)\Z", re.DOTALL)
+_LIBRARIES = frozenset({"purelib", "platlib"})
 _SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 
 
@@ -122,7 +126,7 @@ def _wheel(subject: Subject) -> Iterator[Finding]:
     elif not belongs(infos[0].removesuffix(".dist-info"), subject.filename):
         yield DIST_INFO.found(f"The wheel's directory is {shown(infos[0])} instead of {expected}.")
     for name in first:
-        if name.casefold().endswith(".dist-info") and not name.endswith(".dist-info"):
+        if _folded(name).endswith(".dist-info") and not name.endswith(".dist-info"):
             yield CASE.found(f"The wheel has the directory {shown(name)}, which ends in other letters than .dist-info.")
         if name.endswith(".data") and not belongs(name.removesuffix(".data"), subject.filename):
             yield DATA.found(f"The wheel's directory {shown(name)} does not belong to {expected}.")
@@ -139,7 +143,7 @@ def _dist_info(subject: Subject) -> Iterator[Finding]:
             name = member.name[len(prefix) :]
             if member.kind == "file":
                 there[name] += 1
-            proper = _FOLDED.get(name.casefold())
+            proper = _FOLDED.get(_folded(name))
             if proper is not None and name != proper:
                 yield CASE.found(f"The wheel has {shown(member.name)}, which is {proper} in other letters.")
     for name in _OF_WHEELS:
@@ -151,12 +155,24 @@ def _dist_info(subject: Subject) -> Iterator[Finding]:
             yield DOUBLED.found(f"The wheel has {shown(prefix + name)} {there[name]} times.")
 
 
+def _folded(name: str) -> str:
+    """One key for the names that a disk may take for one."""
+    return _CUT.sub("", name).casefold() if not name.isalnum() else name.casefold()
+
+
 def _schemes(subject: Subject, directories: set[str]) -> Iterator[Finding]:
     if not directories:
         return
     unknown: dict[str, None] = {}
     for member in subject.archive.members:
         directory, _, rest = member.name.partition("/")
+        scheme, _, below = rest.partition("/")
+        if (
+            directory in directories
+            and scheme in _LIBRARIES
+            and _folded(below.partition("/")[0]).endswith(".dist-info")
+        ):
+            yield DIST_INFO.found(f"The wheel has {shown(member.name)}, which is installed as another .dist-info.")
         if directory in directories and rest and rest.partition("/")[0] not in _SCHEMES:
             unknown["/".join(member.name.split("/", 2)[:2])] = None
     for name in unknown:
@@ -188,3 +204,6 @@ def _sdist(subject: Subject) -> Iterator[Finding]:
         yield LACKS_PKG_INFO.found(f"The source distribution lacks the file {shown(path)}.")
     elif count > 1:
         yield DOUBLED.found(f"The source distribution has {shown(path)} {count} times.")
+    for member in subject.archive.members:
+        if member.name != path and member.name.count("/") == 1 and _folded(member.name) == path.casefold():
+            yield CASE.found(f"The source distribution has {shown(member.name)}, which is PKG-INFO in other letters.")

@@ -20,6 +20,8 @@ LINKS_FOLLOWED_MAX = 40
 """On the way to one target, as in Linux."""
 STEPS_MAX = 1_000_000
 """Parts of paths that are looked at for all links of an archive."""
+NODES_MAX = 100_000
+"""Parts of the names of all symbolic links: each takes 300 bytes while links are followed."""
 
 _CODE = "invalid-distribution"
 _REPLACE = "Replace the link by the file it points to and build again."
@@ -128,13 +130,16 @@ class _Tree:
         self._root = _Node()
         self._steps = 0
         self._ambiguous: list[tuple[str, str]] = []
+        self._nodes = 0
         for link in links:
-            if link.kind == "symlink" and len(link.name) <= PATH_MAX_BYTES:
+            if link.kind == "symlink" and len(link.name) <= PATH_MAX_BYTES and self._nodes <= NODES_MAX:
                 self._add(link)
 
     def _add(self, link: Member) -> None:
         node = self._root
-        for part in _parts(link.name):
+        parts = _parts(link.name)
+        self._nodes += len(parts)
+        for part in parts:
             key = self._key(part)
             below = node.children.get(key)
             if below is None:
@@ -146,6 +151,9 @@ class _Tree:
 
     def check(self, members: tuple[Member, ...]) -> Iterator[Finding]:
         """The findings."""
+        if self._nodes > NODES_MAX:
+            yield self._too_many()
+            return
         for one, other in self._ambiguous:
             yield AMBIGUOUS.found(f"{shown(one)} and {shown(other)} are two links with one name.")
         if self._root.children:
@@ -158,7 +166,10 @@ class _Tree:
                 if finding is not None:
                     yield finding
         except _ExhaustedError:
-            yield TOO_MANY.found(f"The {len(self._links)} links of the archive cannot be followed in bounded time.")
+            yield self._too_many()
+
+    def _too_many(self) -> Finding:
+        return TOO_MANY.found(f"The {len(self._links)} links of the archive cannot be followed in bounded time.")
 
     def _met_by(self, member: Member) -> str | None:
         """The link that is a directory of the member's path, or that another member has the name of."""
@@ -180,6 +191,9 @@ class _Tree:
         # A hard link names another member from the root of the archive, a symbolic one starts where it is.
         base = _parts(link.name)[:-1] if link.kind == "symlink" else []
         path = self._resolve(base, link.link)
+        if link.kind == "hardlink" and path is not None and path != _split(link.link):
+            # What it names is a symbolic link or behind one: in another place that one leads elsewhere.
+            return OUTSIDE.found(f"The hard link {shown(link.name)} leads to {shown(link.link)}, through another link.")
         if path is None:
             return LOOP.found(f"The link {shown(link.name)} leads in a circle.")
         if not path or path[0] != self._top:

@@ -96,7 +96,9 @@ FINDINGS = (
 _PART = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|\Z))[a-z0-9_+-](?:[a-z0-9_+.-]{0,90}[a-z0-9_+-])?"
 _PLAIN = re.compile(rf"{_PART}(?:/{_PART}){{0,20}}\Z", re.ASCII | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_DRIVE = re.compile(r"[A-Za-z]:")
+# Installers leave out the top directory of a source distribution, and .data/scheme of a wheel.
+_DRIVE = {True: re.compile(r"(?:[^/]*\.data/[^/]*/)?[A-Za-z]:"), False: re.compile(r"(?:[^/]*/)?[A-Za-z]:")}
+"""By whether it is a wheel."""
 _DEVICE = re.compile(
     r"(?:^|/)(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]) *(?:[./]|\Z)", re.IGNORECASE
 )
@@ -106,13 +108,14 @@ _NOT_ON_WINDOWS = re.compile(r"[<>:\"|?*]|[. ](?:/|\Z)")
 def check(subject: Subject) -> Iterator[Finding]:
     """Every name by itself, then all together."""
     members = subject.archive.members
+    drive = _DRIVE[subject.is_wheel]
     storable = []
     for member in members:
         name = member.name
         if _PLAIN.match(name):
             storable.append(member)
             continue
-        finding = _fault(name)
+        finding = _fault(name, drive)
         if finding is not None:
             yield finding
         if finding is None or finding.grade < Grade.REFUSE:
@@ -123,7 +126,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     yield from _same_ignoring_case(storable)
 
 
-def _fault(name: str) -> Finding | None:
+def _fault(name: str, drive: re.Pattern[str]) -> Finding | None:
     """The gravest fault of one name."""
     if _CONTROL.search(name):
         return CONTROL.found(f"The archive holds the name {shown(name)} with a control character.")
@@ -132,7 +135,7 @@ def _fault(name: str) -> Finding | None:
     except UnicodeEncodeError:
         return UNDECODABLE.found(f"The archive holds the name {shown(name)}, which is not UTF-8.")
     parts = name.replace("\\", "/").split("/")
-    if parts[0] == "" or ".." in parts or _DRIVE.match(name):
+    if parts[0] == "" or ".." in parts or drive.match(name):
         return OUTSIDE.found(f"The archive holds the name {shown(name)}, which leads out of its directory.")
     if len(encoded) > PATH_MAX_BYTES or (
         len(encoded) > COMPONENT_MAX_BYTES and max(map(len, encoded.split(b"/"))) > COMPONENT_MAX_BYTES

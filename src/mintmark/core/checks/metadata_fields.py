@@ -87,7 +87,8 @@ CROWDED = Rule(
     "metadata-crowded",
     Grade.STRICT,
     _CODE,
-    f"No field has more than {VALUES_MAX:,} values; those after them are not looked at.",
+    f"No field has more than {VALUES_MAX:,} values, and dependencies are not too long together; those after them are "
+    "not looked at.",
     "Have fewer of them.",
 )
 FINDINGS = (

@@ -116,12 +116,13 @@ def _exempt(subject: Subject) -> set[str]:
 
 def _rows(data: bytes) -> Iterator[Row]:
     lines = io.StringIO(data.decode("utf-8"), newline="")
-    if any(len(line) > LINE_MAX_CHARACTERS for line in lines):
-        raise ValueError("a line is too long")
-    lines.seek(0)
-    for count, row in enumerate(csv.reader(lines, strict=True), start=1):
+    for count, line in enumerate(lines, start=1):
+        if len(line) > LINE_MAX_CHARACTERS:
+            raise ValueError("a line is too long")
         if count > ROWS_MAX:
             raise ValueError("it has too many lines")
+    lines.seek(0)
+    for count, row in enumerate(csv.reader(lines, strict=True), start=1):
         if not row:
             continue
         if len(row) > 3:
@@ -147,7 +148,7 @@ def _compare(member: Member, digest: str, size: str) -> Iterator[Finding]:
         yield WEAK.found(f"RECORD uses {shown(digest.partition('=')[0])} for {shown(name)}.")
     # A size may be absent; one that is not a number is not that of the file.
     if size and size != str(member.size_bytes):
-        yield SIZE.found(f"RECORD says {shown(size)} bytes of {shown(name)}, which has {member.size_bytes}.")
+        yield SIZE.found(f"RECORD says the size {shown(size)} of {shown(name)}, which has {member.size_bytes}.")
 
 
 def _encoded(sha256: str) -> str:

@@ -12,11 +12,13 @@ from itertools import islice
 from packaging.requirements import Requirement
 
 from mintmark.core.checks.finding import Finding, Grade, shown
-from mintmark.core.checks.metadata_fields import VALUES_MAX
+from mintmark.core.checks.metadata_fields import CROWDED, VALUES_MAX
 from mintmark.core.checks.rule import Rule
 from mintmark.core.checks.subject import Subject
 
 REQUIREMENT_MAX_CHARACTERS = 2_000
+CHARACTERS_MAX = 250_000
+"""Of all dependencies together: reading them takes two microseconds for each. The longest real lists have 50,000."""
 REMEMBERED_MAX = 1_000
 """Dependencies whose judgement is kept: a release's wheels all have the same, and many projects have some in common."""
 
@@ -43,7 +45,12 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Each dependency by itself."""
     if subject.fields is None:
         return
+    characters = 0
     for value in islice(subject.fields.all("requires-dist"), VALUES_MAX):
+        characters += len(value)
+        if characters > CHARACTERS_MAX:
+            yield CROWDED.found(f"The metadata fields Requires-Dist have more than {CHARACTERS_MAX} characters.")
+            return
         kind = _judge(value) if len(value) <= REQUIREMENT_MAX_CHARACTERS else "invalid"
         if kind == "invalid":
             yield INVALID.found(f"The metadata field Requires-Dist is not a dependency: {shown(value)}.")

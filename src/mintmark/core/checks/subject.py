@@ -6,10 +6,11 @@ Owns the shape and finding the file's own directory. Everything is gathered and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from mintmark.core.dist.facts import Archive
@@ -80,13 +81,15 @@ def belongs(stem: str, facts: FilenameFacts) -> bool:
         return True
     if len(stem) > STEM_MAX_CHARACTERS:
         return False
-    # A version of an older tool may hold a dash as well, so every dash may be the one between name and version.
-    at = stem.find("-")
-    while at > 0:
-        if str(canonicalize_name(stem[:at])) == facts.name and _is_version(stem[at + 1 :], facts.version):
-            return True
-        at = stem.find("-", at + 1)
-    return False
+    # Linear: an archive may have a hundred thousand directories of many dashes each.
+    found = _name_pattern(facts.name).match(stem)
+    return found is not None and _is_version(stem[found.end() :], facts.version)
+
+
+@lru_cache(maxsize=100)
+def _name_pattern(name: str) -> re.Pattern[str]:
+    """The spellings of a normal name, and the dash before the version, which may hold a dash itself."""
+    return re.compile("[-_.]+".join(map(re.escape, name.split("-"))) + "-", re.ASCII | re.IGNORECASE)
 
 
 def _is_version(text: str, version: Version) -> bool:

@@ -8,6 +8,7 @@ and the metadata say the same, and to a policy which platform tags are welcome.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NoReturn
@@ -26,6 +27,10 @@ TAGS_MAX = 512
 _LEGACY = " Or ask the operator for legacy-names = true."
 _REBUILD = "Build it with a current build backend and do not rename it."
 _FOREIGN_ENDINGS = (".zip", ".egg", ".exe", ".msi", ".rpm", ".deb", ".tar.bz2", ".tar.xz", ".tgz", ".tar")
+
+
+# Versions have `!` and `+`. The rest means something to shells, URLs or pages.
+_ODD = re.compile(r"[^A-Za-z0-9_.+!-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,8 @@ def _check_characters(filename: str) -> None:
         _refuse(f"The file name {filename!r} holds a path.", "Send the bare name of the file, without directories.")
     if not filename.isprintable():
         _refuse(f"The file name {filename!r} holds control characters.", _REBUILD)
+    if _ODD.search(filename):
+        _refuse(f"The file name {filename!r} holds characters that no build tool writes.", _REBUILD)
 
 
 def _project_name(text: str, filename: str) -> ProjectName:

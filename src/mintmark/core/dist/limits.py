@@ -20,8 +20,8 @@ UNPACKED_MAX_BYTES = 8 << 30
 RATIO_MAX = 50
 """How many times larger the content may be than the file, once `RATIO_FROM_BYTES` have come out. PyPI's rule."""
 RATIO_FROM_BYTES = 64 << 20
-NAMES_MAX_BYTES = 16 << 20
-"""Of all names together: they stay in memory."""
+NAMES_MAX_BYTES = 8 << 20
+"""Of all names together: they stay in memory, and checks take them apart. The longest real ones have 3 MiB."""
 DIRECTORY_MAX_BYTES = 32 << 20
 """Of a zip's central directory."""
 TEXTS_MAX_BYTES = 64 << 20

@@ -18,6 +18,7 @@ from mintmark.core.dist.limits import GatherLimits, Texts
 from mintmark.core.dist.tar_stream import BoundsError, TarFault, Unpacked, iterate_members
 
 FINDINGS: Mapping[str, str] = {
+    "gzip-several-parts": "The file is put together from several gzip files; some readers stop after the first.",
     "tar-name-empty": "A member has no name.",
     "tar-name-control": "A name holds control characters; some readers stop at them, and terminals obey them.",
     "tar-name-not-unicode": "A name is not UTF-8, so that each reader guesses another one.",
@@ -58,6 +59,9 @@ class TarWalk:
                 self._faults.end(fault.check, str(fault))
             except BoundsError:
                 self._limits.end_unpacking(self._packed_bytes, self._faults)
+            if self._stream.parts > 1:
+                sentence = f"The file is put together from {self._stream.parts} gzip files."
+                self._faults.add("gzip-several-parts", sentence, grade=Grade.STRICT)
             return True
         return False
 

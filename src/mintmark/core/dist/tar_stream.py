@@ -42,7 +42,8 @@ FINDINGS: Mapping[str, str] = {
     "tar-sparse": "A member is sparse: readers disagree about its content, and it can be huge.",
     "tar-size-without-content": "A directory or link states a size; readers disagree whether a content follows.",
     "tar-global-header": "A global header renames or resizes all members after it, which few readers understand.",
-    "tar-extended-header": "An extended header is malformed, doubled, too large, or belongs to no member.",
+    "tar-extended-header": "An extended header is malformed, doubled, too large, belongs to no member, or states "
+    "another size than the member's own header.",
 }
 
 _BLOCK = 512
@@ -58,7 +59,8 @@ _OTHER_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (3
 # How GNU's binary numbers begin, positive and negative ones.
 _BINARY = (0x80, 0xFF)
 _PLAIN_NUMBER = re.compile(rb"[0-7]* ?\0")
-_PAX = b"xX"
+_PAX = b"x"
+# Solaris wrote `X`, which only some readers understand.
 _EXTENSIONS = _PAX + b"gLK"
 
 
@@ -101,6 +103,11 @@ class Unpacked:
         self._buffer = b""
         self._at = 0
         self.position = 0
+
+    @property
+    def parts(self) -> int:
+        """Of how many gzip files it was put together, as far as it was read."""
+        return self._parts
 
     def take(self, size: int) -> bytes:
         """Exactly `size` bytes; a fault if there are fewer. The caller bounds `size`."""
@@ -184,6 +191,9 @@ def iterate_members(stream: Unpacked) -> Iterator[TarMember]:
             break
         kind, size_bytes = _parse_header(block)
         if kind in _EXTENSIONS:
+            if kind == b"g" and extension != _Extension():
+                # Some readers forget what came before.
+                raise TarFault("tar-extended-header", "A global header stands between a header and its member.")
             extension.read(kind, _take_extension(stream, size_bytes))
             waits = True
             continue
@@ -193,10 +203,13 @@ def iterate_members(stream: Unpacked) -> Iterator[TarMember]:
             if kind == b"\0" and name.endswith("/") != extension.path.endswith("/"):
                 raise TarFault("tar-unusual-member", f"{shown(name)} may be a file or a directory.")
             name = extension.path
+        if extension.size_bytes not in (None, size_bytes):
+            # Only beyond 8 GiB writers cannot help it. Some readers went by the one and some by the other.
+            raise TarFault("tar-extended-header", f"An extended header states another size of {shown(name)}.")
         member = _member(
             name,
             kind,
-            size_bytes if extension.size_bytes is None else extension.size_bytes,
+            size_bytes,
             _link(block, kind) if extension.link is None else extension.link,
         )
         extension = _Extension()
@@ -239,8 +252,9 @@ def is_header(block: bytes) -> bool:
     if len(block) != _BLOCK:
         return False
     try:
-        stated = _octal(block[148:156])
-    except TarFault:
+        # As Python reads it, which takes more than octal digits for a number.
+        stated = int(block[148:156].partition(b"\0")[0].strip() or b"0", 8)
+    except ValueError:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
     signed = sum(rest) - 256 * sum(byte > 0x7F for byte in rest)

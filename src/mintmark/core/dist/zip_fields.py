@@ -7,6 +7,7 @@ differently is a finding. Leaves walking to `dist.zip_stream` and `dist.zip_dire
 from __future__ import annotations
 
 import re
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ VERSION_MAX = 63
 SENTINEL_32 = 0xFFFFFFFF
 ZIP64 = 0x0001
 UNICODE_PATH = 0x7075
+UNIX_MODE = 0x756E
+_PLAIN_FORMS = (0, stat.S_IFREG, stat.S_IFDIR)
 
 FINDINGS: Mapping[str, str] = {
     "zip-encrypted": "A member is encrypted; nobody could install it.",
@@ -41,6 +44,7 @@ FINDINGS: Mapping[str, str] = {
     "zip-extra-malformed": "An extra field is cut off or overlaps the next one.",
     "zip-extra-twice": "A header has two extra fields of one kind; readers take one or the other.",
     "zip-unicode-path": "A member has a second name that differs from the first; readers take one or the other.",
+    "zip-unix-mode": "An extra field makes a link or device of a member that is a file for most readers.",
     "zip64-mismatch": "The 64-bit sizes of a member are missing, needless or different from the real ones.",
 }
 
@@ -131,6 +135,10 @@ def read_extra(extra: bytes, raw_name: bytes, name: str, faults: Faults) -> byte
         faults.add(
             "zip-unicode-path", f"{shown(name)} has a second name, {shown(path[5:].decode('utf-8', 'replace'))}."
         )
+    # A check sum comes first.
+    mode = int.from_bytes(fields.get(UNIX_MODE, b"")[4:6], "little")
+    if stat.S_IFMT(mode) not in _PLAIN_FORMS:
+        faults.add("zip-unix-mode", f"{shown(name)} is a link or device by one of its extra fields.")
     return fields.get(ZIP64)
 
 
