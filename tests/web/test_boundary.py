@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -206,10 +207,12 @@ async def test_a_bug_while_reading(tmp_path: Path, signers: Mapping[str, Signer]
     async with running_world(tmp_path, signers) as world:
         await world.registry("open", private=False)
         assert (await world.upload(await world.token("open"), wheel(), "open")).status == 200
-        page = world.index.directory_path / "pages" / "open" / "simple" / "widget" / "index.html"
-        page.unlink()
-        page.mkdir()
-        answer = await world.get("/open/simple/widget/")
+        filename, data = wheel()
+        digest = hashlib.sha256(data).hexdigest()
+        blob = world.index.directory_path / "blobs" / digest[:2] / digest
+        blob.unlink()
+        blob.mkdir()
+        answer = await world.get(f"/open/files/{digest[:2]}/{digest}/{filename}")
         refused(answer, "internal-error")
         assert set(answer.json) == {"incident", "type", "title", "status", "detail", "message", "errors"}
         assert re.fullmatch(r"[0-9a-f]{12}", answer.json["incident"])

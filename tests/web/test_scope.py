@@ -247,9 +247,9 @@ async def test_h07_archiving_its_project(room: Room, status: str) -> None:
     secret, _ = await live(room)
     room.set_status("widget", status)
     detail = refused(await room.upload(secret, wheel(version="2.0")), "not-allowed", secret)
-    assert detail == f"The project widget is {status} and takes no uploads."
+    assert detail.startswith(f"The project widget is {status} and takes no uploads.")
     detail = refused(await room.upload(await room.token(), wheel(version="2.0")), "not-allowed")
-    assert detail == f"The project widget is {status} and takes no uploads."
+    assert detail.startswith(f"The project widget is {status} and takes no uploads.")
     token = room.identity_token()
     refused(await room.mint(token), "invalid-publisher", token)
 
