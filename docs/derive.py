@@ -230,7 +230,7 @@ def provider_page(slug: str) -> str:
 def _token_facts(provider: Provider) -> str:
     looked_at = {claim for rule in provider.rules for claim in rule.claim[:1]}
     looked_at |= {claim for refusal in provider.refuse for claim in refusal.claim[:1]}
-    looked_at |= {provider.ref[0], provider.protected_ref[0], provider.lookup.claim[0]}
+    looked_at |= {path[0] for path in (provider.ref, provider.protected_ref, provider.lookup.claim) if path}
     looked_at |= {"iss", "aud", "exp", "iat", "nbf", "jti"}
     again = "A job can ask for another one." if provider.reusable else "A job cannot ask for another one."
     hours = provider.max_lifetime_seconds / 3600
@@ -240,10 +240,17 @@ def _token_facts(provider: Provider) -> str:
             f"- Clocks may differ by {LEEWAY_SECONDS} seconds.",
             f"- `jti` is {'required' if provider.requires_jti else 'used where present'}. {again}",
             f"- Publishers are found by `{'/'.join(provider.lookup.claim)}`.",
-            f"- The ref is `{provider.ref[0]}`; whether it is protected is `{provider.protected_ref[0]}`.",
+            _ref_facts(provider),
             "- Known and not checked: " + ", ".join(map(_code, sorted(provider.known - looked_at))) + ".",
         ]
     )
+
+
+def _ref_facts(provider: Provider) -> str:
+    ref = f"The ref is `{'/'.join(provider.ref)}`" if provider.ref else "The token does not name a full ref"
+    if provider.protected_ref is None:
+        return f"- {ref}; it does not say whether that is protected."
+    return f"- {ref}; whether it is protected is `{'/'.join(provider.protected_ref)}`."
 
 
 def _help(command: click.Command, name: str, parent: click.Context | None) -> Iterator[tuple[str, str]]:

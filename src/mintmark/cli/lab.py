@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from mintmark.cli.session import parse_assignments, settings_of
 from mintmark.core.errors import Misconfigured, Rejected
 from mintmark.core.providers import BY_SLUG, PROVIDERS
 from mintmark.lab.home import find
-from mintmark.lab.job import LabRefused, LabUnreachable, job_environment, job_token
+from mintmark.lab.job import JobKit, LabRefused, LabUnreachable, job_kit, job_token
 from mintmark.settings import Settings
 
 T = TypeVar("T")
@@ -73,13 +74,19 @@ def run(
 
     Ends with the exit code of COMMAND.
     """
-    variables = _ask(job_environment, settings_of(ctx), ci, fields, claims, ref, audience)
+    kit = _ask(job_kit, settings_of(ctx), ci, fields, claims, ref, audience)
+    with tempfile.TemporaryDirectory(prefix="mintmark-job-") as folder:
+        ctx.exit(_run(command, _environment(kit, Path(folder))))
+
+
+def _environment(kit: JobKit, folder: Path) -> dict[str, str]:
+    """The command's variables: ours without those of a real CI system, and the job's."""
+    variables = kit.environment(folder, os.environ.get("PATH", os.defpath))
     environment = {name: value for name, value in os.environ.items() if name not in _REAL_CI} | variables
     # uv and pip must reach the index and the providers directly (some read one spelling first, some the other), and
     # trust the lab's CA.
     direct = "localhost,127.0.0.1"
-    environment |= {"NO_PROXY": direct, "no_proxy": direct, "PIP_CERT": variables["SSL_CERT_FILE"]}
-    ctx.exit(_run(command, environment))
+    return environment | {"NO_PROXY": direct, "no_proxy": direct, "PIP_CERT": variables["SSL_CERT_FILE"]}
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:

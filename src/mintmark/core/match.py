@@ -151,18 +151,18 @@ def matches_glob(pattern: str, text: str) -> bool:
 
 
 def _constraint_faults(provider: Provider, constraints: Constraints, claims: Claims) -> Iterable[Mismatch]:
-    ref = claim_at(claims, provider.ref)
-    name = "/".join(provider.ref)
-    if constraints.ref and not (isinstance(ref, str) and matches_glob(constraints.ref, ref)):
+    ref = provider.ref_of(claims)
+    name = "/".join(provider.ref or ("ref",))
+    if constraints.ref and not (ref is not None and matches_glob(constraints.ref, ref)):
         yield Mismatch(name, constraints.ref, shown(ref), "This publisher is limited to some refs.")
-    if constraints.tag and not (isinstance(ref, str) and ref.startswith(_TAG_REF)):
+    if constraints.tag and not (ref is not None and ref.startswith(_TAG_REF)):
         yield Mismatch(name, "a tag", shown(ref), "This publisher publishes from tags only.")
     if constraints.protected_ref:
-        protected = claim_at(claims, provider.protected_ref)
+        # A provider whose tokens do not say it satisfies nobody who asks for it.
+        protected = claim_at(claims, provider.protected_ref) if provider.protected_ref else None
         if protected != "true" and protected is not True:
-            yield Mismatch(
-                "/".join(provider.protected_ref), "'true'", shown(protected), "This publisher needs a protected ref."
-            )
+            claim = "/".join(provider.protected_ref or ("ref_protected",))
+            yield Mismatch(claim, "'true'", shown(protected), "This publisher needs a protected ref.")
 
 
 def allows_upload(constraints: Constraints, *, ref: str, version: str, first_release: bool) -> str:

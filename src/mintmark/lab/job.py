@@ -7,15 +7,18 @@ to `lab.provider_server` and starting the command to its caller.
 from __future__ import annotations
 
 import json
+import os
 import ssl
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
-from mintmark.lab.identity import PROTECTED_REF
+from mintmark.lab.kinds.model import JOB_FOLDER, PROTECTED_REF
 
 TIMEOUT_SECONDS = 10.0
 ANSWER_MAX_BYTES = 256 * 1024
@@ -37,6 +40,51 @@ class LabRefused(LabError):
     """The lab answered, and says what is wrong with the order."""
 
 
+@dataclass(frozen=True, slots=True)
+class JobKit:
+    """A job's variables, and what it finds in a folder of its own; see `lab.kinds.model.Equipment`. All are secrets."""
+
+    variables: Mapping[str, str]
+    commands: Mapping[str, str]
+    files: Mapping[str, str]
+
+    def environment(self, folder: Path, path: str) -> dict[str, str]:
+        """Put commands and files into an empty folder, and give the variables; `path` is the PATH so far."""
+        for name, content in self.files.items():
+            _write(folder / name, content, 0o600)
+        for name, script in self.commands.items():
+            _write(folder / name, f"#!{sys.executable}\n{script}", 0o700)
+        variables = {name: value.replace(JOB_FOLDER, str(folder)) for name, value in self.variables.items()}
+        return variables | ({"PATH": f"{folder}{os.pathsep}{path}"} if self.commands else {})
+
+
+def job_kit(
+    control_url: str,
+    secret: str,
+    ca_path: Path | None,
+    ci: str,
+    config: Mapping[str, str],
+    audience: str,
+    claims: Mapping[str, object] | None = None,
+    ref: str = PROTECTED_REF,
+) -> JobKit:
+    """What a job of `ci` has: its CI system's variables, commands and files, and the variables that make clients trust
+    the lab's CA. `control_url` is the lab's base URL."""
+    order = _order(ci, config, audience, claims, ref)
+    answer = _post(f"{control_url.rstrip('/')}/-/lab/job", secret, ca_path, order)
+    parts = [answer.get(name) for name in ("variables", "commands", "files")]
+    for part in parts:
+        if not isinstance(part, dict) or not all(isinstance(value, str) for value in part.values()):
+            raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
+    variables, commands, files = ({str(name): str(value) for name, value in (part or {}).items()} for part in parts)
+    if any("/" in name or name.startswith(".") for name in (*commands, *files)):
+        raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
+    if ca_path is not None:
+        # uv, and everything on OpenSSL or rustls, reads the first; requests reads the second.
+        variables |= {"SSL_CERT_FILE": str(ca_path), "REQUESTS_CA_BUNDLE": str(ca_path)}
+    return JobKit(variables, commands, files)
+
+
 def job_environment(
     control_url: str,
     secret: str,
@@ -47,19 +95,8 @@ def job_environment(
     claims: Mapping[str, object] | None = None,
     ref: str = PROTECTED_REF,
 ) -> dict[str, str]:
-    """The variables that a job of `ci` has: its CI system's own, and the ones that make clients trust the lab's CA.
-
-    `control_url` is the lab's base URL. The values hold secrets of the job: never print them.
-    """
-    order = _order(ci, config, audience, claims, ref)
-    variables = _post(f"{control_url.rstrip('/')}/-/lab/job", secret, ca_path, order).get("variables")
-    if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
-        raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
-    environment = {str(name): str(value) for name, value in variables.items()}
-    if ca_path is not None:
-        # uv, and everything on OpenSSL or rustls, reads the first; requests reads the second.
-        environment |= {"SSL_CERT_FILE": str(ca_path), "REQUESTS_CA_BUNDLE": str(ca_path)}
-    return environment
+    """The variables alone, for a job that has neither commands nor files. Never print them."""
+    return dict(job_kit(control_url, secret, ca_path, ci, config, audience, claims, ref).variables)
 
 
 def job_token(
@@ -78,6 +115,12 @@ def job_token(
     if not isinstance(token, str):
         raise LabUnreachable(f"What answers at {control_url} is not a Mintmark lab.")
     return token
+
+
+def _write(path: Path, content: str, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
 
 
 def _order(

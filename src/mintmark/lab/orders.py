@@ -14,7 +14,7 @@ from mintmark.core import strict_json
 from mintmark.core.names import gitlab_variable
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.providers.model import Provider
-from mintmark.lab.identity import PROTECTED_REF
+from mintmark.lab.kinds.model import PROTECTED_REF
 
 BODY_MAX_BYTES = 64 * 1024
 AUDIENCE_MAX_CHARACTERS = 1000

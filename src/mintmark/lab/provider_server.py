@@ -17,7 +17,7 @@ import secrets
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from random import Random, SystemRandom
 from types import TracebackType
 
@@ -26,8 +26,11 @@ from aiohttp import web
 from mintmark.core.errors import Rejected
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.providers.model import Provider
-from mintmark.lab.identity import ImpossibleJob, claims_for
-from mintmark.lab.orders import BODY_MAX_BYTES, BadOrder, Order, audience_variable, parse_audience, parse_order
+from mintmark.lab.identity import claims_for
+from mintmark.lab.kinds import BY_SLUG as KIND_OF
+from mintmark.lab.kinds import KINDS
+from mintmark.lab.kinds.model import ImpossibleJob
+from mintmark.lab.orders import BODY_MAX_BYTES, BadOrder, Order, parse_audience, parse_order
 from mintmark.lab.signer import Signer
 from mintmark.service.ports import Clock
 
@@ -36,21 +39,6 @@ SECRET_HEADER = "X-Lab-Secret"
 TOKEN_REQUEST_PATH = "/github/actions/oidc-token"
 CONTROL_TOKEN_PATH = "/-/lab/token"
 CONTROL_JOB_PATH = "/-/lab/job"
-
-
-@dataclass(frozen=True, slots=True)
-class _Paths:
-    """Where an issuer lives, in the shape of the real one's URLs."""
-
-    issuer: str
-    jwks: str
-
-
-# GitHub as an Enterprise Server has it; GitLab under a relative root.
-_PATHS = {
-    "github": _Paths("/github/_services/token", "/github/_services/token/.well-known/jwks"),
-    "gitlab": _Paths("/gitlab", "/gitlab/oauth/discovery/keys"),
-}
 
 
 class LabProviders:
@@ -71,7 +59,7 @@ class LabProviders:
         host_name: str = "localhost",
         jobs_max: int = JOBS_MAX,
     ) -> None:
-        self.signers = {slug: (signers or {}).get(slug) or Signer() for slug in _PATHS}
+        self.signers = {kind.slug: (signers or {}).get(kind.slug) or Signer() for kind in KINDS}
         self.secret = secret if secret is not None else secrets.token_urlsafe(32)
         self.port = port
         self._clock = clock
@@ -90,7 +78,7 @@ class LabProviders:
 
     def issuer_url(self, slug: str) -> str:
         """The issuer URL of a provider, as `iss` says it."""
-        return self.base_url + _PATHS[slug].issuer
+        return self.base_url + KIND_OF[slug].paths.issuer
 
     async def start(self) -> None:
         """Listen. `port` is the real one afterwards."""
@@ -144,9 +132,11 @@ class LabProviders:
 
     def _application(self) -> web.Application:
         application = web.Application(client_max_size=BODY_MAX_BYTES, middlewares=[_sentences])
-        for slug, paths in _PATHS.items():
-            application.router.add_get(f"{paths.issuer}/.well-known/openid-configuration", self._discovery(slug))
-            application.router.add_get(paths.jwks, self._jwks(slug))
+        for kind in KINDS:
+            application.router.add_get(
+                f"{kind.paths.issuer}/.well-known/openid-configuration", self._discovery(kind.slug)
+            )
+            application.router.add_get(kind.paths.jwks, self._jwks(kind.slug))
         application.router.add_get(TOKEN_REQUEST_PATH, self._github_token)
         application.router.add_post(CONTROL_TOKEN_PATH, self._control_token)
         application.router.add_post(CONTROL_JOB_PATH, self._control_job)
@@ -159,7 +149,7 @@ class LabProviders:
             return _answer(
                 {
                     "issuer": self.issuer_url(slug),
-                    "jwks_uri": self.base_url + _PATHS[slug].jwks,
+                    "jwks_uri": self.base_url + KIND_OF[slug].paths.jwks,
                     "id_token_signing_alg_values_supported": [self.signers[slug].algorithm],
                     "claims_supported": sorted(provider.known),
                     "response_types_supported": ["id_token"],
@@ -198,32 +188,49 @@ class LabProviders:
 
     async def _control_job(self, request: web.Request) -> web.Response:
         order = await self._order(request)
-        if order.provider.slug == "gitlab":
-            audience = _audience(order)
-            name = audience_variable(audience)
-            return _answer({"variables": {"GITLAB_CI": "true", name: self.token(order, audience)}})
         # Made once now, so that a mistake is told to whoever ordered the job and not to the client under test.
-        self.token(order, "mintmark_lab")
+        self.token(order, order.audience or "mintmark_lab")
+        made = KIND_OF[order.provider.slug].equip(_Desk(self, order))
+        return _answer({"variables": dict(made.variables), "commands": dict(made.commands), "files": dict(made.files)})
+
+    def open_job(self, order: Order) -> tuple[str, str]:
+        """Remember a job that may ask for tokens later; its id and its bearer token."""
         job_id, bearer = secrets.token_hex(16), secrets.token_urlsafe(32)
         self._jobs[job_id] = (order, _digest(bearer))
         while len(self._jobs) > self._jobs_max:
             self._jobs.popitem(last=False)
-        return _answer(
-            {
-                "variables": {
-                    "GITHUB_ACTIONS": "true",
-                    # With a query, as GitHub's: clients append `&audience=`.
-                    "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.base_url}{TOKEN_REQUEST_PATH}?run={job_id}&api-version=2.0",
-                    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": bearer,
-                }
-            }
-        )
+        return job_id, bearer
 
     async def _order(self, request: web.Request) -> Order:
         given = request.headers.get(SECRET_HEADER, "")
         if not hmac.compare_digest(_digest(given), _digest(self.secret)):
             raise web.HTTPUnauthorized(text=f"The header {SECRET_HEADER} does not hold this lab's secret.")
         return parse_order(await request.read(), self.signers.keys())
+
+
+class _Desk:
+    """See `lab.kinds.model.Desk`. The job is remembered once it is asked how to ask for more."""
+
+    def __init__(self, lab: LabProviders, order: Order) -> None:
+        self._lab = lab
+        self._order = order
+
+    @cached_property
+    def _job(self) -> tuple[str, str]:
+        return self._lab.open_job(self._order)
+
+    def token(self, audience: str) -> str:
+        return self._lab.token(self._order, audience)
+
+    def wanted_audience(self) -> str:
+        return _audience(self._order)
+
+    def request_url(self) -> str:
+        # With a query, as GitHub's: clients append `&audience=`.
+        return f"{self._lab.base_url}{TOKEN_REQUEST_PATH}?run={self._job[0]}&api-version=2.0"
+
+    def request_secret(self) -> str:
+        return self._job[1]
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

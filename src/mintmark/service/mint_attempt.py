@@ -141,7 +141,7 @@ class Attempt:
         ids = tuple(sorted(publisher.id for publisher in covering))
         projects = sorted({publisher.project for publisher in covering})
         provider = BY_SLUG[self._candidates[0].issuer.provider]
-        ref = claim_at(self._verified.claims, provider.ref)
+        ref = provider.ref_of(self._verified.claims)
         tx.credentials.insert(
             Credential(
                 id=0,
@@ -155,7 +155,7 @@ class Attempt:
                 can_read=True,
                 single_use=self._request.single_use,
                 spent_on=None,
-                ref=ref if isinstance(ref, str) else "",
+                ref=ref or "",
                 created_at=int(self._now),
                 expires_at=expires_at,
                 ended_at=None,

@@ -128,15 +128,22 @@ class Provider:
     rules: tuple[Rule, ...]
     lookup: Lookup
     known: frozenset[str]
-    ref: ClaimPath
-    """Where the full ref (`refs/heads/…`, `refs/tags/…`) stands."""
-    protected_ref: ClaimPath
+    ref: ClaimPath | None
+    """Where the full ref (`refs/heads/…`, `refs/tags/…`) stands; None where the token does not say it."""
+    protected_ref: ClaimPath | None
+    """None where the token does not say whether the ref is protected."""
     refuse: tuple[Refusal, ...] = ()
     max_lifetime_seconds: int = 3600
     requires_jti: bool = True
     reusable: bool = True
     """Whether a job can ask for another identity token."""
     types: frozenset[str] = frozenset({"jwt"})
+    full_ref: Callable[[Claims], str | None] | None = None
+    """Makes the full ref where no single claim is it."""
+    confirmed: bool = True
+    """Whether the claims are the vendor's word. Otherwise the reference page says that they are not."""
+    audience: str = "index"
+    """`index`: a job can ask for our audience. `fixed`: it cannot, so the operator must name theirs."""
 
     def __post_init__(self) -> None:
         if not self.rules:
@@ -144,6 +151,13 @@ class Provider:
         names = [field.name for field in self.fields]
         if len(set(names)) != len(names) or self.lookup.field not in names:
             raise ValueError(f"provider {self.slug}: the fields are not unique or lack the lookup field")
+
+    def ref_of(self, claims: Claims) -> str | None:
+        """The full ref of the job, None where the token does not say it."""
+        if self.full_ref is not None:
+            return self.full_ref(claims)
+        value = claim_at(claims, self.ref) if self.ref else None
+        return value if isinstance(value, str) else None
 
     def parse_config(self, given: Mapping[str, str]) -> dict[str, str]:
         """Validate what a person filled in; unknown, missing and malformed fields raise `Rejected`."""
