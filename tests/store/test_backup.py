@@ -76,7 +76,7 @@ async def test_everything_acknowledged_before_a_backup_is_in_it(
         number = 0
         while not stop.is_set():
             number += 1
-            file = wheel(name, f"1.{number}", body=os.urandom(5000))
+            file = wheel(name, f"1.{number}", body=world.random.randbytes(5000))
             assert (await world.upload(token, file)).status == 200
             acknowledged.append(file)
 

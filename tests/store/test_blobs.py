@@ -226,3 +226,12 @@ def test_no_space_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
     keep(blobs)
     assert holds(blobs)
+
+
+@pytest.mark.parametrize("there", [[], ["ff"], ["00", "83"]])
+def test_every_folder_is_made_whatever_is_there(tmp_path: Path, there: list[str]) -> None:
+    """A restored index has only the folders that its blobs needed."""
+    for name in there:
+        (tmp_path / "blobs" / name).mkdir(parents=True)
+    DirectoryBlobs(tmp_path)
+    assert len(list((tmp_path / "blobs").iterdir())) == 256

@@ -115,10 +115,11 @@ class DirectoryBlobs:
         for folder in (self._blobs, self._incoming):
             folder.mkdir(mode=0o750, exist_ok=True)
         # All folders are made and made durable now, so that an upload syncs exactly one of them.
-        if not (self._blobs / "ff").is_dir():
-            for first in _HEX:
-                for second in _HEX:
-                    (self._blobs / (first + second)).mkdir(mode=0o750, exist_ok=True)
+        # A restored index has only those that its blobs needed.
+        missing = {first + second for first in _HEX for second in _HEX} - {path.name for path in self._blobs.iterdir()}
+        if missing:
+            for name in sorted(missing):
+                (self._blobs / name).mkdir(mode=0o750, exist_ok=True)
             for folder in (self._blobs, directory):
                 sync_directory(folder)
         self._sweep()
