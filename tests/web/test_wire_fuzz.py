@@ -127,12 +127,13 @@ async def exchanged(world: World, request: Request) -> bytes:
 
 def judge(request: Request, data: bytes) -> int | None:
     """Everything that an answer to a hostile request promises; its status, None without an answer."""
+    # What asks for more is no answer yet.
+    while data.startswith(b"HTTP/1.1 100 "):
+        data = data.partition(b"\r\n\r\n")[2]
     if not data:
         # Nobody waits for an answer to half a request.
         assert request.cut, "no answer"
         return None
-    while data.startswith(b"HTTP/1.1 100 "):
-        data = data.partition(b"\r\n\r\n")[2]
     answer = answer_of(data)
     assert 200 <= answer.status < 500, answer
     assert answer.headers["Server"] == "Mintmark"
