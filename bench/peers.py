@@ -28,7 +28,7 @@ from bench.session import BenchError, Session, cpu_seconds, creation_us, settle
 UPLOAD_PATH = "/legacy/"
 JSON = "application/vnd.pypi.simple.v1+json"
 # How long pypiron may take until the last upload is on its page.
-VISIBLE_SECONDS = 60.0
+VISIBLE_SECONDS = 20.0
 _POLL_SECONDS = 0.1
 _LABELS = {"one": "one process", "two": "two processes on one port", "pypiron": "pypiron"}
 
@@ -39,6 +39,8 @@ class _Run:
     creation_us: float
     late_seconds: float = 0.0
     """How long after the load the last acknowledged upload was visible."""
+    missing: int = 0
+    """Acknowledged uploads that its pages do not show even then."""
     all_cpu_us: float = 0.0
     """Processor time for one upload, rendering its page included."""
 
@@ -85,9 +87,9 @@ def _upload_to_pypiron(session: Session, template: Path, requests: Path, count: 
             settle()
             used = cpu_seconds(running.pid)
             result = uploads.send(session, running, requests, count)
-            late = _wait_until_visible(running, uploads.PROJECTS + result.requests)
+            late, missing = _wait_until_visible(running, uploads.PROJECTS + result.requests)
             used = cpu_seconds(running.pid) - used
-        return _Run(result, before, late, used / result.requests * 1e6)
+        return _Run(result, before, late, missing, used / result.requests * 1e6)
 
     return once
 
@@ -110,21 +112,20 @@ def _fill(home: Path) -> None:
             if answer.status != 200:
                 raise BenchError(f"pypiron refused an upload: {answer.status} {text[:200].decode(errors='replace')}")
         connection.close()
-        _wait_until_visible(running, uploads.PROJECTS)
+        if _wait_until_visible(running, uploads.PROJECTS)[1]:
+            raise BenchError("pypiron does not show all projects it was filled with")
 
 
-def _wait_until_visible(running: Running, files: int) -> float:
-    """How long it takes until the pages show that many files. Raises `BenchError` when they never do."""
+def _wait_until_visible(running: Running, files: int) -> tuple[float, int]:
+    """How long it takes until the pages show that many files, and how many they never show."""
     started = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
     while (visible := sum(_files(connection, number) for number in range(uploads.PROJECTS))) < files:
         if time.monotonic() - started > VISIBLE_SECONDS:
-            raise BenchError(
-                f"pypiron acknowledged {files} files; after {VISIBLE_SECONDS:g} s its pages show {visible}"
-            )
+            break
         time.sleep(_POLL_SECONDS)
     connection.close()
-    return time.monotonic() - started
+    return time.monotonic() - started, max(files - visible, 0)
 
 
 def _files(connection: http.client.HTTPConnection, number: int) -> int:
@@ -149,9 +150,11 @@ def _rows(results: dict[str, list[_Run]]) -> list[Row]:
         note = f"{during:.0f} us until the answer" if name == "pypiron" else ""
         rows.append(Row(f"CPU of one upload: {label}", "us", cpu, note=note, steady=True))
     late = tuple(each.late_seconds for each in results["pypiron"])
+    missing = sum(each.missing for each in results["pypiron"])
+    note = "ours: when it is answered" + (f"; {missing} acknowledged files were on no page then" if missing else "")
     return [
         *rows,
-        Row("pypiron: until the last upload is visible", "s", late, note="ours: when it is answered"),
+        Row("pypiron: until the last upload is visible", "s", late, note=note),
         Row("one process / pypiron", "", ratios(rates["one"], rates["pypiron"]), Target(1.0)),
         Row("two processes / pypiron", "", ratios(rates["two"], rates["pypiron"]), Target(1.0)),
     ]

@@ -49,6 +49,10 @@ from mintmark.web.pages import errors
 DOCS = Path(__file__).resolve().parent
 SOURCE = DOCS.parent / "src"
 HELP_WIDTH = 100
+UNCONFIRMED = (
+    "**Not everything here is confirmed**: the vendor does not document every claim that is checked. Compare a token "
+    "of your own with this page before you rely on it."
+)
 # The host of every example: derived names in the documentation are those of this one.
 EXAMPLE_HOST = "pkgs.example.com"
 
@@ -90,8 +94,170 @@ publish:
     - uv build
     - uv publish --publish-url https://HOST/acme/legacy/
 """,
+    "buildkite": """\
+# .buildkite/pipeline.yml
+steps:
+  - key: publish
+    if: build.tag =~ /^v/
+    agents:
+      queue: release           # agents that have uv
+    env:
+      BUILDKITE_OIDC_TOKEN_CLAIMS: organization_id,pipeline_id
+    commands:
+      - uv build
+      - uv publish --publish-url https://HOST/acme/legacy/
+""",
+    "circleci": """\
+# .circleci/config.yml
+version: 2.1
+jobs:
+  publish:
+    docker:
+      - image: your-image      # one that has uv
+    steps:
+      - checkout
+      - run: uv build
+      - run: uv publish --publish-url https://HOST/acme/legacy/
+workflows:
+  release:
+    jobs:
+      - publish:
+          context: release     # its restrictions say who may publish
+          filters:
+            tags:
+              only: /^v.*/
+            branches:
+              ignore: /.*/
+""",
+    "semaphore": """\
+# .semaphore/semaphore.yml
+version: v1.0
+name: release
+agent:
+  machine:
+    type: e1-standard-2
+    os_image: ubuntu2404
+blocks:
+  - name: publish
+    run:
+      when: "tag =~ '^v'"
+    task:
+      jobs:
+        - name: publish
+          commands:            # on a machine that has uv
+            - checkout
+            - uv build
+            # uv does not know Semaphore, but takes the token from this variable as in GitLab CI.
+            - export GITLAB_CI=true VARIABLE="$SEMAPHORE_OIDC_TOKEN"
+            - uv publish --publish-url https://HOST/acme/legacy/
+""",
+    "forgejo": """\
+# .forgejo/workflows/release.yml
+name: release
+on:
+  push:
+    tags: ["v*"]
+jobs:
+  publish:
+    runs-on: docker
+    enable-openid-connect: true    # lets the job ask Forgejo for an identity token
+    steps:
+      - uses: actions/checkout@v4
+      - run: uv build              # in an image that has uv
+      - run: uv publish --publish-url https://HOST/acme/legacy/
+""",
+    "bitbucket": """\
+# bitbucket-pipelines.yml
+pipelines:
+  tags:
+    "v*":
+      - step:
+          deployment: production
+          oidc:
+            audiences:
+              - AUDIENCE
+          script:              # in an image that has uv
+            - uv build
+            # uv does not know Bitbucket, but takes the token from this variable as in GitLab CI.
+            - export GITLAB_CI=true VARIABLE="$BITBUCKET_STEP_OIDC_TOKEN"
+            - uv publish --publish-url https://HOST/acme/legacy/
+""",
+    "jenkins": """\
+// Jenkinsfile. The credential `mintmark` is an "OpenID Connect id token" with the audience
+// AUDIENCE
+pipeline {
+  agent any                    // one that has uv
+  stages {
+    stage('publish') {
+      steps {
+        sh 'uv build'
+        withCredentials([string(credentialsId: 'mintmark', variable: 'VARIABLE')]) {
+          // uv does not know Jenkins, but takes the token from this variable as in GitLab CI.
+          sh 'GITLAB_CI=true uv publish --publish-url https://HOST/acme/legacy/'
+        }
+      }
+    }
+  }
+}
+""",
+    "codefresh": """\
+# codefresh.yml, behind the step that clones the repository
+id_token:
+  title: Ask for an identity token
+  type: obtain-oidc-id-token
+  arguments:
+    AUDIENCE: AUDIENCE
+publish:
+  title: Publish
+  image: your-image            # one that has uv
+  working_directory: ${{clone}}
+  commands:
+    - uv build
+    # uv does not know Codefresh, but takes the token from this variable as in GitLab CI.
+    - export GITLAB_CI=true VARIABLE="$ID_TOKEN"
+    - uv publish --publish-url https://HOST/acme/legacy/
+""",
+    "kubernetes": """\
+# A Job whose pod publishes; its image has uv and the built files in /dist
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: publish
+  namespace: release
+spec:
+  template:
+    spec:
+      serviceAccountName: publisher
+      restartPolicy: Never
+      containers:
+        - name: publish
+          image: your-image
+          env:
+            - name: ID_TOKEN_FILE
+              value: /var/run/secrets/mintmark/token
+          command: [sh, -c]
+          args:
+            # uv does not know Kubernetes, but takes the token from this variable as in GitLab CI.
+            - >-
+              GITLAB_CI=true VARIABLE="$(cat "$ID_TOKEN_FILE")"
+              uv publish --publish-url https://HOST/acme/legacy/ /dist/*
+          volumeMounts:
+            - name: mintmark
+              mountPath: /var/run/secrets/mintmark
+              readOnly: true
+      volumes:
+        - name: mintmark
+          projected:
+            sources:
+              - serviceAccountToken:
+                  audience: AUDIENCE
+                  expirationSeconds: 600
+                  path: token
+""",
 }
 """What a job of each provider needs, with HOST, AUDIENCE and VARIABLE to be filled in."""
+CI_LANGUAGES = {"jenkins": "groovy"}
+"""In which language that is, where it is not YAML."""
 
 
 # -- the pieces -------------------------------------------------------------------------------------------------------
@@ -188,7 +354,8 @@ def ci_block(provider: Provider) -> str:
     """The CI file of a project that publishes to the example's host."""
     audience = derive_audience(EXAMPLE_HOST)
     text = CI_FILES[provider.slug].replace("HOST", EXAMPLE_HOST).replace("VARIABLE", gitlab_variable(audience))
-    return _fenced("yaml", text.replace("AUDIENCE", audience))
+    # Codefresh's step has an argument of that name.
+    return _fenced(CI_LANGUAGES.get(provider.slug, "yaml"), re.sub("AUDIENCE(?!:)", audience, text))
 
 
 def provider_page(slug: str) -> str:
@@ -216,13 +383,14 @@ def provider_page(slug: str) -> str:
             "## What never publishes",
             _table(("claim", "refused", "why"), refusals) if refusals else "Nothing beyond the rules above.",
             "## Ids that are never given away",
-            "\n".join(f"- `{field.name}`: {field.explanation}" for field in ids),
+            "\n".join(f"- `{field.name}`: {field.explanation}" for field in ids) or "The tokens hold none.",
             "## The token",
             _token_facts(provider),
             "## The job",
             ci_block(provider),
             "## Source",
-            f"The claims were read on {provider.checked} in [the vendor's documentation]({provider.docs_url}).",
+            f"The claims were read on {provider.checked} in [the vendor's documentation]({provider.docs_url})."
+            + ("" if provider.confirmed else f" {UNCONFIRMED}"),
         ]
     )
 
@@ -248,6 +416,8 @@ def _token_facts(provider: Provider) -> str:
 
 def _ref_facts(provider: Provider) -> str:
     ref = f"The ref is `{'/'.join(provider.ref)}`" if provider.ref else "The token does not name a full ref"
+    if provider.full_ref is not None and provider.full_ref.__doc__:
+        ref = f"The ref is {provider.full_ref.__doc__.strip()}"
     if provider.protected_ref is None:
         return f"- {ref}; it does not say whether that is protected."
     return f"- {ref}; whether it is protected is `{'/'.join(provider.protected_ref)}`."
@@ -365,7 +535,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "publisher-keys": lambda: _keys(trust.PUBLISHER_KEYS.items()),
     "provider-fields": provider_fields,
     **{f"provider-{provider.slug}": partial(provider_page, provider.slug) for provider in PROVIDERS},
-    **{f"ci-{provider.slug}": partial(ci_block, provider) for provider in PROVIDERS},
+    # Each provider's page has its own in it; these two are in the README as well.
+    **{f"ci-{slug}": partial(ci_block, BY_SLUG[slug]) for slug in ("github", "gitlab")},
     "cli": cli,
     "routes": routes,
     "invariants": invariants,

@@ -7,12 +7,14 @@ import ssl
 import stat
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 import pytest
 
 from mintmark.core import jwt
+from mintmark.core.providers import BY_SLUG
 from support.command import Shell
 from support.ports import free_port
 from support.server import Server, developing, listens
@@ -76,13 +78,18 @@ def test_a_second_one_on_the_same_port_says_so(dev: Server) -> None:
     assert f"Port {dev.port + 1}, for the simulated identity providers, cannot be listened on" in done.stderr
 
 
-@pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_a_token_is_minted_from(dev: Server, ci: str) -> None:
+@pytest.mark.parametrize(
+    ("ci", "other"),
+    [
+        ("github", "repository=octo-org/other"),
+        ("gitlab", "project-path=group/other"),
+        ("buildkite", "organization=other"),
+        ("circleci", "project-id=00000000-0000-4000-8000-000000000000"),
+    ],
+)
+def test_a_token_is_minted_from(dev: Server, ci: str, other: str) -> None:
     """The manual way: a publisher, a token, the exchange."""
-    fields = {
-        "github": ["repository=octo-org/octo-repo", "workflow=release.yml"],
-        "gitlab": ["project-path=group/subgroup/project", "workflow=.gitlab-ci.yml"],
-    }[ci]
+    fields = [f"{field.name}={field.example}" for field in BY_SLUG[ci].fields if field.required]
     added = dev.run("publisher", "add", "demo", f"hello-{ci}", "--issuer", ci, *fields)
     assert added.returncode == 0, added.stderr
     done = dev.run("lab", "token", "--ci", ci)
@@ -96,7 +103,6 @@ def test_a_token_is_minted_from(dev: Server, ci: str) -> None:
     assert status == 200, body
     assert json.loads(body)["scope"]["projects"] == [f"hello-{ci}"]
     # Another project of the same CI system is nobody.
-    other = "project-path=group/other" if ci == "gitlab" else "repository=octo-org/other"
     stranger = dev.run("lab", "token", "--ci", ci, "--field", other).stdout.strip()
     assert dev.fetch("/_/oidc/mint-token", {"token": stranger})[0] == 422
 
@@ -139,6 +145,20 @@ def test_a_command_sees_the_simulated_job_and_nothing_of_the_real_one(dev: Serve
     assert seen["SSL_CERT_FILE"] == seen["REQUESTS_CA_BUNDLE"] == seen["PIP_CERT"] == str(dev.ca)
     assert "localhost" in seen["NO_PROXY"]
     assert "localhost" in seen["no_proxy"]
+
+
+@pytest.mark.parametrize(("ci", "command"), [("buildkite", "buildkite-agent"), ("circleci", "circleci")])
+def test_a_job_has_its_command_on_the_path_as_long_as_it_runs(dev: Server, ci: str, command: str) -> None:
+    where = f"import shutil; print(shutil.which({command!r}))"
+    done = dev.run("lab", "run", "--ci", ci, "--", sys.executable, "-c", where)
+    assert (done.returncode, done.stderr) == (0, "")
+    path = Path(done.stdout.strip())
+    assert path.name == command
+    assert not path.parent.exists()
+    asked = dev.run("lab", "run", "--ci", ci, "--", sys.executable, "-m", "id", "mintmark_localhost")
+    assert asked.returncode == 0, asked.stderr
+    claims = jwt.read(asked.stdout.strip()).claims
+    assert (claims["aud"], claims["iss"]) == ("mintmark_localhost", f"https://localhost:{dev.port + 1}/{ci}")
 
 
 def test_a_github_job_asks_for_its_token_itself(dev: Server) -> None:

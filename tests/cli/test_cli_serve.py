@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mintmark.core.providers import PROVIDERS
 from support.command import Shell
 from support.ports import free_port
 from support.server import developing, listens, mintmark, serving
@@ -64,6 +65,10 @@ def test_options_that_do_not_fit(shell: Shell, arguments: list[str], setting: st
     assert done.err.startswith(f"Misconfigured ({setting}): ")
     assert word in done.err
     assert not (shell.folder / "mintmark-dev").exists()
+
+
+# Whose jobs can ask for our audience.
+TRUSTED = sum(provider.audience == "index" for provider in PROVIDERS)
 
 
 def test_a_development_index_is_not_served_for_real(shell: Shell) -> None:
@@ -154,4 +159,26 @@ def test_a_development_index_moves_to_another_port_with_its_publishers(tmp_path:
         token = server.run("lab", "token", "--ci", "gitlab").stdout.strip()
         status, body = server.fetch("/_/oidc/mint-token", {"token": token})
         assert status == 200, body
+        assert server.stop()[0] == 0
+
+
+def test_a_restart_trusts_every_simulated_provider_and_leaves_others_alone(tmp_path: Path) -> None:
+    port = free_port()
+    own = "https://gitlab.example.com"
+    with start_dev(tmp_path, port) as server:
+        assert len(list(issuers(server))) == TRUSTED
+        for arguments in (
+            ("remove", "demo", "circleci"),
+            ("remove", "demo", "buildkite"),
+            ("add", "demo", "buildkite", "--provider", "gitlab", "--url", own, "--projects", "*"),
+        ):
+            done = server.run("issuer", *arguments)
+            assert done.returncode == 0, done.stderr
+        assert server.stop()[0] == 0
+    with start_dev(tmp_path, free_port()) as server:
+        urls = list(issuers(server))
+        assert len(urls) == TRUSTED
+        assert own in urls
+        assert sum(url.endswith("/circleci") for url in urls) == 1
+        assert not any(url.endswith("/buildkite") for url in urls)
         assert server.stop()[0] == 0

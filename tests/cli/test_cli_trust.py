@@ -283,6 +283,9 @@ def test_the_guide_names_what_ci_files_need(shell: Shell) -> None:
     text = shell.ok("issuer", "guide").out
     for part in (BASE_URL, "mintmark_localhost", "MINTMARK_LOCALHOST_ID_TOKEN:", "id-token: write", "uv publish"):
         assert part in text
+    assert "enable-openid-connect: true" in text
+    # Those that no client looks for.
+    assert text.count('export GITLAB_CI=true MINTMARK_LOCALHOST_ID_TOKEN="$') == 4
 
 
 # -- publishers -------------------------------------------------------------------------------------------------------

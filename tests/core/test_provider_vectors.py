@@ -50,7 +50,9 @@ def claims_of(slug: str, vector: Mapping[str, Any]) -> dict[str, Any]:
 
 def judge(slug: str, vector: Mapping[str, Any], signer: Signer) -> Match | tuple[Mismatch, ...]:
     file, provider = FILES[slug], BY_SLUG[slug]
-    registered = {"iss": file["issuer"], "aud": AUDIENCE, "iat": NOW, "nbf": NOW - 5, "exp": NOW + 300, "jti": "one"}
+    # The issuer of a look-alike's token, whose signature is as good.
+    named = vector.get("token_issuer", file["issuer"])
+    registered = {"iss": named, "aud": AUDIENCE, "iat": NOW, "nbf": NOW - 5, "exp": NOW + 300, "jti": "one"}
     token = signer.sign({**claims_of(slug, vector), **registered})
     rules = jwt.TokenRules(
         frozenset({"RS256"}), provider.max_lifetime_seconds, provider.types, requires_jti=provider.requires_jti
@@ -94,6 +96,16 @@ def test_files_are_whole(slug: str) -> None:
     assert all(vector["why"] for vector in every)
     # The base is made of what the vendor documents and the table knows.
     assert file["base"].keys() <= provider.known
+
+
+@pytest.mark.parametrize(("slug", "url"), [(slug, url) for slug in FILES for url in FILES[slug].get("no_issuers", ())])
+def test_look_alikes_are_no_issuers(slug: str, url: str) -> None:
+    assert not BY_SLUG[slug].issuer.pattern.fullmatch(url)
+
+
+@pytest.mark.parametrize(("slug", "url"), [(slug, url) for slug in FILES for url in FILES[slug].get("issuers", ())])
+def test_issuers_of_every_shape_are_taken(slug: str, url: str) -> None:
+    assert BY_SLUG[slug].issuer.pattern.fullmatch(url)
 
 
 @pytest.mark.parametrize("slug", FILES)

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mintmark.lab.home import find
-from mintmark.lab.job import job_environment
+from mintmark.lab.job import job_kit
 from support.ports import free_port
 
 BIN = Path(sys.executable).parent
@@ -103,9 +104,10 @@ class Dev:
         return done.stdout.strip()
 
     def job(self, ci: str, config: Mapping[str, str], ref: str = "refs/heads/main") -> dict[str, str]:
-        """The variables of a simulated CI job, with a fresh identity token."""
+        """The variables of a simulated CI job, with a fresh identity token or commands on its PATH that ask for one."""
         lab = find(self.directory / "mintmark-dev" / "data")
-        return job_environment(lab.control_url, lab.secret, lab.ca_path, ci, config, AUDIENCE, ref=ref)
+        kit = job_kit(lab.control_url, lab.secret, lab.ca_path, ci, config, AUDIENCE, ref=ref)
+        return kit.environment(Path(tempfile.mkdtemp(dir=self.directory)), self.environment()["PATH"])
 
     def uv_publish(self, *files: Path, more: Mapping[str, str] | None = None, options: tuple[str, ...] = ()) -> Done:
         """Stock `uv publish`."""

@@ -13,7 +13,14 @@ from support.dists import sdist, wheel
 
 GITLAB = {"project-path": "team/sub/project", "workflow": ".gitlab-ci.yml"}
 GITHUB = {"repository": "team/project", "workflow": "release.yml"}
-IDENTITY = {"gitlab": GITLAB, "github": GITHUB}
+BUILDKITE = {"organization": "team", "pipeline": "project"}
+CIRCLECI = {
+    "organization-id": "11111111-2222-4333-8444-555555555555",
+    "project-id": "21111111-2222-4333-8444-555555555555",
+    "pipeline-definition-id": "31111111-2222-4333-8444-555555555555",
+    "vcs-origin": "github.com/team/project",
+}
+IDENTITY = {"gitlab": GITLAB, "github": GITHUB, "buildkite": BUILDKITE, "circleci": CIRCLECI}
 
 
 def files(directory: Path, name: str, version: str = "1.0", body: bytes = b"") -> tuple[Path, Path]:
@@ -37,7 +44,7 @@ def environment(directory: Path) -> Path:
     return directory / "bin" / "python"
 
 
-@pytest.mark.parametrize("ci", ["github", "gitlab"])
+@pytest.mark.parametrize("ci", IDENTITY)
 def test_uv_publishes_without_a_secret(dev: Dev, tmp_path: Path, ci: str) -> None:
     project = f"from-{ci}"
     trust(dev, ci, project)
@@ -51,6 +58,20 @@ def test_uv_publishes_without_a_secret(dev: Dev, tmp_path: Path, ci: str) -> Non
     refused = dev.uv_publish(changed[0], more=dev.job(ci, IDENTITY[ci]))
     assert refused.code != 0
     assert "File already exists" in refused.text
+
+
+def test_a_buildkite_job_asks_for_the_ids_that_its_publisher_demands(dev: Dev, tmp_path: Path) -> None:
+    config = {**BUILDKITE, "organization-id": "41111111-2222-4333-8444-555555555555", "pipeline": "with-ids"}
+    fields = [f"{key}={value}" for key, value in config.items()]
+    dev.mintmark("publisher", "add", REGISTRY, "with-ids", "--issuer", "buildkite", *fields)
+    both = files(tmp_path, "with-ids")
+    job = dev.job("buildkite", config)
+    refused = dev.uv_publish(*both, more=job, options=("--trusted-publishing", "always"))
+    assert refused.code != 0
+    assert "organization_id" in refused.text
+    asking = {**job, "BUILDKITE_OIDC_TOKEN_CLAIMS": "organization_id,pipeline_id"}
+    done = dev.uv_publish(*both, more=asking, options=("--trusted-publishing", "always"))
+    assert done.code == 0, done.text
 
 
 def test_a_spent_gitlab_token_is_refused_with_a_sentence(dev: Dev, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from mintmark.lab.authority import Authority
+from mintmark.lab.kinds import KINDS
 from mintmark.lab.provider_server import LabProviders
 from mintmark.lab.signer import Signer
 
@@ -54,11 +55,11 @@ def clock() -> FrozenClock:
 
 @pytest_asyncio.fixture
 async def lab(authority: Authority, rsa_signer: Signer, clock: FrozenClock) -> AsyncIterator[LabProviders]:
-    """GitHub with RS256, GitLab with ES256, so that both kinds of keys are served."""
+    """GitHub with RS256, the others with ES256, so that both kinds of keys are served."""
     providers = LabProviders(
         clock=clock,
         ssl_context=authority.server_context(),
-        signers={"github": rsa_signer, "gitlab": Signer("ES256")},
+        signers={kind.slug: rsa_signer if kind.slug == "github" else Signer("ES256") for kind in KINDS},
         random=Random(1),
     )
     async with providers:

@@ -23,7 +23,11 @@ from mintmark.lab.signer import Signer
 AUDIENCE = "mintmark_example"
 GITHUB = {"repository": "octo-org/octo-repo", "workflow": "release.yml"}
 GITLAB = {"project-path": "group/project", "workflow": ".gitlab-ci.yml"}
-CONFIGS = {"github": GITHUB, "gitlab": GITLAB}
+CONFIGS = {
+    **{p.slug: {field.name: field.example for field in p.fields if field.required} for p in PROVIDERS},
+    "github": GITHUB,
+    "gitlab": GITLAB,
+}
 SLUGS = [provider.slug for provider in PROVIDERS]
 
 
@@ -69,7 +73,10 @@ async def caller(lab: LabProviders, trusting: ssl.SSLContext) -> AsyncIterator[C
 def judge(lab: LabProviders, slug: str, token: str, keys: bytes, now: float) -> object:
     """What an index that trusts the lab's issuer does with a token."""
     provider, url = BY_SLUG[slug], lab.issuer_url(slug)
-    rules = jwt.TokenRules(frozenset({"RS256", "ES256"}), provider.max_lifetime_seconds)
+    algorithms = frozenset({"RS256", "ES256"})
+    rules = jwt.TokenRules(
+        algorithms, provider.max_lifetime_seconds, provider.types, requires_jti=provider.requires_jti
+    )
     verified = jwt.verify(jwt.read(token), parse_key_set(keys), rules, AUDIENCE, now)
     issuer = Issuer(1, 1, "lab", slug, url, server=provider.issuer.server(url))
     return match(issuer, Publisher(1, 1, 1, "project", 1, CONFIGS[slug], Constraints(), 0), verified)
@@ -229,7 +236,7 @@ BAD: list[Any] = [
     gzip.compress(b"{}"),
     {},
     order(issuer=None),
-    order(issuer="circleci"),
+    order(issuer="travis"),
     order(issuer=["gitlab"]),
     order(issuer={}),
     order(config=None),

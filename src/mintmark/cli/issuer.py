@@ -147,4 +147,22 @@ def guide(ctx: click.Context) -> None:
     click.echo(f"  id_tokens:\n    {gitlab_variable(audience)}:\n      aud: {audience}\n")
     click.echo("GitHub Actions, in the job that publishes:\n")
     click.echo("  permissions:\n    id-token: write\n")
+    click.echo("Buildkite, in the step that publishes, if its publisher has ids:\n")
+    click.echo("  env:\n    BUILDKITE_OIDC_TOKEN_CLAIMS: organization_id,pipeline_id\n")
+    click.echo("CircleCI: nothing. uv asks the `circleci` command that every job has.\n")
+    click.echo("Forgejo Actions, in the job that publishes:\n")
+    click.echo("  enable-openid-connect: true\n")
+    _guide_unknown(audience)
     click.echo(f"Then: uv publish --publish-url {settings.base_url}/REGISTRY/legacy/")
+
+
+def _guide_unknown(audience: str) -> None:
+    """CI systems that uv does not look for, and what makes it find the token all the same."""
+    for title, what, token in (
+        ("Bitbucket Pipelines", f"in the step: oidc: {{audiences: [{audience}]}}", "$BITBUCKET_STEP_OIDC_TOKEN"),
+        ("Jenkins", f"a credential of the kind OpenID Connect id token with the audience {audience}", "$ID_TOKEN"),
+        ("Codefresh", f"the step obtain-oidc-id-token with the argument AUDIENCE: {audience}", "$ID_TOKEN"),
+        ("Kubernetes", f"a projected serviceAccountToken with audience: {audience}", '$(cat "$ID_TOKEN_FILE")'),
+    ):
+        click.echo(f"{title}, {what}; in the shell before uv:\n")
+        click.echo(f'  export GITLAB_CI=true {gitlab_variable(audience)}="{token}"\n')

@@ -13,9 +13,10 @@ import click
 
 from mintmark.cli.session import parse_assignments, settings_of
 from mintmark.core.errors import Misconfigured, Rejected
-from mintmark.core.providers import BY_SLUG, PROVIDERS
+from mintmark.core.providers import BY_SLUG
 from mintmark.lab.home import find
 from mintmark.lab.job import JobKit, LabRefused, LabUnreachable, job_kit, job_token
+from mintmark.lab.kinds import KINDS
 from mintmark.settings import Settings
 
 T = TypeVar("T")
@@ -25,13 +26,21 @@ _REAL_CI = (
     "GITLAB_CI",
     "BUILDKITE",
     "CIRCLECI",
+    "SEMAPHORE",
+    "SEMAPHORE_OIDC_TOKEN",
+    "FORGEJO_ACTIONS",
+    "BITBUCKET_STEP_OIDC_TOKEN",
+    "CF_OIDC_REQUEST_URL",
+    "CF_OIDC_REQUEST_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_URL",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 )
 # As shells have them.
 EXIT_NOT_RUNNABLE, EXIT_NOT_FOUND, EXIT_SIGNAL_BASE = 126, 127, 128
 
-_ci = click.option("--ci", required=True, type=click.Choice([p.slug for p in PROVIDERS]), help="The kind of CI system.")
+_ci = click.option(
+    "--ci", required=True, type=click.Choice([kind.slug for kind in KINDS]), help="The kind of CI system."
+)
 _field = click.option(
     "--field",
     "fields",

@@ -17,9 +17,12 @@ from click.core import ParameterSource
 
 from mintmark.cli.session import settings_of
 from mintmark.core.errors import Misconfigured
+from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import SYSTEM, Issuer
 from mintmark.core.trust import Host, parse_issuer, parse_registry
+from mintmark.core.trust_files import is_of_the_lab
 from mintmark.lab.home import DEFAULT_DIRECTORY, DEFAULT_PORT, Home, announce, is_dev, prepare
+from mintmark.lab.kinds import KINDS
 from mintmark.settings import Settings, is_loopback, load, parse_listen
 
 if TYPE_CHECKING:
@@ -150,13 +153,14 @@ async def _dev(settings: Settings, home: Home) -> None:
 
 
 async def _trust_lab(index: Index, home: Home, providers: LabProviders) -> None:
-    """At the first start: a private registry that trusts both simulated providers. Later: where they are now."""
+    """A private registry that trusts every simulated provider, where it is now."""
     host = Host(index.settings.host, index.settings.host_audience, accept_lab=True)
     existing = {registry.slug: issuers for registry, issuers, _ in await index.trust.overview()}
     if DEV_REGISTRY not in existing:
         registry = parse_registry(DEV_REGISTRY, {"title": "For trying things out"}, host)
         await index.trust.add_registry(registry, SYSTEM)
-    for slug in ("github", "gitlab"):
+    former = {issuer.name: issuer for issuer in existing.get(DEV_REGISTRY, ())}
+    for slug in (kind.slug for kind in KINDS if BY_SLUG[kind.slug].audience == "index"):
         entry = {
             "provider": slug,
             "url": providers.issuer_url(slug),
@@ -165,15 +169,13 @@ async def _trust_lab(index: Index, home: Home, providers: LabProviders) -> None:
             "ca-file": str(home.authority.ca_path),
         }
         issuer = parse_issuer(slug, entry, host, lambda name: Path(name).read_text(encoding="utf-8"))
-        if DEV_REGISTRY not in existing:
+        if slug in former:
+            # Another port, or a CA made anew after its month: publishers stay as they are. An issuer of one's own
+            # under that name stays what it is.
+            if is_of_the_lab(former[slug].ca_pem) and former[slug] != _move(former[slug], to=issuer):
+                await index.trust.change_issuer(DEV_REGISTRY, slug, partial(_move, to=issuer), SYSTEM)
+        elif all(each.url != issuer.url for each in former.values()):
             await index.trust.add_issuer(DEV_REGISTRY, issuer, SYSTEM)
-        elif any(_moved(former, issuer) for former in existing[DEV_REGISTRY]):
-            # Another port, or a CA made anew after its month: publishers stay as they are.
-            await index.trust.change_issuer(DEV_REGISTRY, slug, partial(_move, to=issuer), SYSTEM)
-
-
-def _moved(former: Issuer, now: Issuer) -> bool:
-    return former.name == now.name and former != _move(former, to=now)
 
 
 def _move(former: Issuer, *, to: Issuer) -> Issuer:

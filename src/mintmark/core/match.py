@@ -90,12 +90,16 @@ def refusals(provider: Provider, claims: Claims) -> Iterable[Mismatch]:
 
 
 def _satisfies(actual: Any, wanted: Expectation) -> bool:
-    # Typed comparison: a claim that is no string never equals one.
-    if not isinstance(actual, str):
-        return False
+    if wanted.in_list:
+        return isinstance(actual, list | tuple) and any(_equals(item, wanted) for item in actual)
+    return _equals(actual, wanted)
+
+
+def _equals(actual: Any, wanted: Expectation) -> bool:
+    # Typed comparison: a claim that is no string never equals one, and 1 is not true.
     if wanted.ignore_case:
-        return _fold(actual) in {_fold(value) for value in wanted.values}
-    return actual in wanted.values
+        return isinstance(actual, str) and _fold(actual) in {_fold(str(value)) for value in wanted.values}
+    return any(type(actual) is type(value) and actual == value for value in wanted.values)
 
 
 def _fold(text: str) -> str:

@@ -30,6 +30,7 @@ from mintmark.core.names import (
 )
 from mintmark.core.policy import BYTES_MAX, COUNT_MAX, PLATFORM_TAGS, SIMILAR_NAMES, Policy
 from mintmark.core.providers import BY_SLUG
+from mintmark.core.providers.model import Provider
 from mintmark.core.records import Issuer, Publisher, Registry
 from mintmark.core.trust_files import Load
 from mintmark.core.trust_keys import ISSUER_KEYS, PUBLISHER_KEYS, REGISTRY_KEYS, Key
@@ -213,9 +214,7 @@ def parse_issuer(name: str, settings: Any, host: Host, load: Load, *, within: st
     for key in ("provider", "url", "projects"):
         if not settings.get(key):
             raise _wrong(where, f"lacks {key}", f"{ISSUER_KEYS[key].meaning} Example: {ISSUER_KEYS[key].example}")
-    provider = BY_SLUG.get(settings["provider"])
-    if provider is None:
-        raise _wrong(f"{where}.provider", f"is {settings['provider']!r}", f"Known providers: {', '.join(BY_SLUG)}.")
+    provider = _provider(where, settings["provider"])
     url, allow_http = settings["url"], settings.get("allow-http", False)
     if not provider.issuer.pattern.fullmatch(url) or len(url) > ISSUER_URL_MAX_CHARACTERS:
         raise _wrong(
@@ -253,6 +252,21 @@ def parse_issuer(name: str, settings: Any, host: Host, load: Load, *, within: st
         jwks=_load(where, "jwks-file", settings, load, trust_files.problem_of_key_set),
         enabled=settings.get("enabled", True),
     )
+
+
+def _provider(where: str, slug: str) -> Provider:
+    provider = BY_SLUG.get(slug)
+    if provider is None:
+        raise _wrong(f"{where}.provider", f"is {slug!r}", f"Known providers: {', '.join(BY_SLUG)}.")
+    if provider.audience == "fixed":
+        # Its tokens are good wherever else that audience is believed; taking them needs a decision of the operator's
+        # that there is no key for yet.
+        raise _wrong(
+            f"{where}.provider",
+            f"is {slug!r}, whose jobs cannot ask for this index's audience",
+            "This release cannot exchange their tokens; use an API token there.",
+        )
+    return provider
 
 
 def parse_publisher(where: str, settings: Mapping[str, Any], issuer: Issuer) -> WantedPublisher:

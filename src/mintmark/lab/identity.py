@@ -40,9 +40,9 @@ def claims_for(
         raise ImpossibleJob(f"The lab cannot simulate {provider.title}.")
     job = Job(issuer_url, server, provider.parse_config(config), ref, random, old_subject)
     claims: dict[str, object] = {
-        "jti": str(uuid.UUID(int=random.getrandbits(128), version=4)),
+        **({"jti": str(uuid.UUID(int=random.getrandbits(128), version=4))} if kind.jti else {}),
         "iss": issuer_url,
-        "aud": audience,
+        "aud": [audience] if kind.audience_as_list else audience,
         **kind.claims(job, int(now)),
         **(overrides or {}),
     }

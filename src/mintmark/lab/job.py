@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import ssl
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from mintmark.lab.kinds.model import JOB_FOLDER, PROTECTED_REF
 
 TIMEOUT_SECONDS = 10.0
 ANSWER_MAX_BYTES = 256 * 1024
+# As old kernels have it, without the mark and the end of the line.
+FIRST_LINE_MAX_CHARACTERS = 120
 
 
 class LabError(Exception):
@@ -53,9 +56,20 @@ class JobKit:
         for name, content in self.files.items():
             _write(folder / name, content, 0o600)
         for name, script in self.commands.items():
-            _write(folder / name, f"#!{sys.executable}\n{script}", 0o700)
+            _write(folder / name, first_lines(sys.executable) + script, 0o700)
         variables = {name: value.replace(JOB_FOLDER, str(folder)) for name, value in self.variables.items()}
         return variables | ({"PATH": f"{folder}{os.pathsep}{path}"} if self.commands else {})
+
+
+def first_lines(python: str) -> str:
+    """What makes a script run with this Python.
+
+    The kernel cuts a long first line and splits it at spaces. A shell does neither; to Python, what it reads is a
+    string.
+    """
+    if " " not in python and len(python) <= FIRST_LINE_MAX_CHARACTERS:
+        return f"#!{python}\n"
+    return f"#!/bin/sh\n'''exec' {shlex.quote(python)} \"$0\" \"$@\"\n' '''\n"
 
 
 def job_kit(

@@ -17,6 +17,7 @@ import secrets
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from random import Random, SystemRandom
 from types import TracebackType
@@ -37,6 +38,7 @@ from mintmark.service.ports import Clock
 JOBS_MAX = 1000
 SECRET_HEADER = "X-Lab-Secret"
 TOKEN_REQUEST_PATH = "/github/actions/oidc-token"
+CODEFRESH_REQUEST_PATH = "/codefresh/api/oidc/id-token"
 CONTROL_TOKEN_PATH = "/-/lab/token"
 CONTROL_JOB_PATH = "/-/lab/job"
 
@@ -138,6 +140,7 @@ class LabProviders:
             )
             application.router.add_get(kind.paths.jwks, self._jwks(kind.slug))
         application.router.add_get(TOKEN_REQUEST_PATH, self._github_token)
+        application.router.add_get(CODEFRESH_REQUEST_PATH + "/{run}", self._codefresh_token)
         application.router.add_post(CONTROL_TOKEN_PATH, self._control_token)
         application.router.add_post(CONTROL_JOB_PATH, self._control_job)
         return application
@@ -170,15 +173,29 @@ class LabProviders:
     async def _github_token(self, request: web.Request) -> web.Response:
         """GitHub's request for an identity token, as the runner's variables point to it."""
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        job = self._jobs.get(request.query.get("run", ""))
-        # One answer for an unknown job and a wrong token.
-        if job is None or scheme.lower() != "bearer" or not hmac.compare_digest(_digest(bearer.strip()), job[1]):
-            return _answer({"message": "The bearer token is not the one of this job."}, 401)
+        order = self._order_of_job(request.query.get("run", ""), bearer.strip() if scheme.lower() == "bearer" else "")
         audiences = request.query.getall("audience", [])
         if len(audiences) != 1:
             raise BadOrder("The request must name one audience: append &audience= to the request URL.")
-        token = self.token(job[0], parse_audience(audiences[0]))
+        # Commands of a job name the optional claims that it did not ask for. What was ordered stays.
+        omitted = dict.fromkeys(request.query.getall("omit", []))
+        token = self.token(replace(order, claims={**omitted, **order.claims}), parse_audience(audiences[0]))
         return _answer({"count": len(token), "value": token})
+
+    async def _codefresh_token(self, request: web.Request) -> web.Response:
+        """Codefresh's request: no scheme before the secret, and another answer."""
+        order = self._order_of_job(request.match_info["run"], request.headers.get("Authorization", ""))
+        audiences = request.query.getall("audience", [])
+        if len(audiences) != 1:
+            raise BadOrder("The request must name one audience: append ?audience= to the request URL.")
+        return _answer({"id_token": self.token(order, parse_audience(audiences[0]))})
+
+    def _order_of_job(self, run: str, secret: str) -> Order:
+        job = self._jobs.get(run)
+        # One answer for an unknown job and a wrong token.
+        if job is None or not hmac.compare_digest(_digest(secret), job[1]):
+            raise web.HTTPUnauthorized(text="The bearer token is not the one of this job.")
+        return job[0]
 
     # -- control ------------------------------------------------------------------------------------------------------
 
@@ -225,12 +242,18 @@ class _Desk:
     def wanted_audience(self) -> str:
         return _audience(self._order)
 
+    def issuer_url(self) -> str:
+        return self._lab.issuer_url(self._order.provider.slug)
+
     def request_url(self) -> str:
         # With a query, as GitHub's: clients append `&audience=`.
         return f"{self._lab.base_url}{TOKEN_REQUEST_PATH}?run={self._job[0]}&api-version=2.0"
 
     def request_secret(self) -> str:
         return self._job[1]
+
+    def codefresh_request_url(self) -> str:
+        return f"{self._lab.base_url}{CODEFRESH_REQUEST_PATH}/{self._job[0]}"
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

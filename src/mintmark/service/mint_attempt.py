@@ -251,10 +251,12 @@ class Attempt:
     def _reuse_hint(self) -> str:
         if BY_SLUG[self._candidates[0].issuer.provider].reusable:
             return "Ask for a fresh identity token; this job can get one."
+        once = "This job's identity token was exchanged before, and its CI system gives a job only one"
+        if self._candidates[0].issuer.provider != "gitlab":
+            return f"{once}. Publish all files in one call, or in two jobs."
         return (
-            "This job's identity token was exchanged before, and its CI system gives a job only one for each entry of "
-            "id_tokens. Publish all files in one call, or add a second entry with the same audience and put its value "
-            "into the variable for the second call."
+            f"{once} for each entry of id_tokens. Publish all files in one call, or add a second entry with the same "
+            "audience and put its value into the variable for the second call."
         )
 
     # -- audit --------------------------------------------------------------------------------------------------------

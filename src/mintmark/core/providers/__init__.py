@@ -1,7 +1,27 @@
 """The providers this index knows, in the order in which people see them."""
 
+from mintmark.core.providers.bitbucket import BITBUCKET
+from mintmark.core.providers.buildkite import BUILDKITE
+from mintmark.core.providers.circleci import CIRCLECI
+from mintmark.core.providers.codefresh import CODEFRESH
+from mintmark.core.providers.forgejo import FORGEJO
 from mintmark.core.providers.github import GITHUB
 from mintmark.core.providers.gitlab import GITLAB
+from mintmark.core.providers.jenkins import JENKINS
+from mintmark.core.providers.kubernetes import KUBERNETES
+from mintmark.core.providers.model import Provider
+from mintmark.core.providers.semaphore import SEMAPHORE
 
-PROVIDERS = (GITHUB, GITLAB)
+PROVIDERS: tuple[Provider, ...] = (
+    GITHUB,
+    GITLAB,
+    BUILDKITE,
+    CIRCLECI,
+    SEMAPHORE,
+    FORGEJO,
+    BITBUCKET,
+    JENKINS,
+    CODEFRESH,
+    KUBERNETES,
+)
 BY_SLUG = {provider.slug: provider for provider in PROVIDERS}

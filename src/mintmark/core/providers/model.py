@@ -21,6 +21,7 @@ ClaimPath = tuple[str, ...]
 Claims = Mapping[str, Any]
 Config = Mapping[str, str]
 FIELD_MAX_CHARACTERS = 255
+_LAB_ISSUER = r"https://localhost:[0-9]{1,5}(?:/[A-Za-z0-9_-]+)+"
 
 
 def claim_at(claims: Claims, path: ClaimPath) -> Any:
@@ -43,6 +44,11 @@ class IssuerShape:
     explanation: str
     server: Callable[[str], str] = lambda url: ""
     """The default `server` for an issuer's URL, where rules need one."""
+
+
+def vendor_issuers(pattern: str) -> re.Pattern[str]:
+    """The issuers of a vendor who decides their URLs; besides them the lab's, which plays every vendor on loopback."""
+    return re.compile(f"{pattern}|{_LAB_ISSUER}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,10 @@ class Field:
 class Expectation:
     """The values of a claim that satisfy a rule. No values: nothing satisfies it."""
 
-    values: tuple[str, ...]
+    values: tuple[str | bool, ...]
     ignore_case: bool = False
+    in_list: bool = False
+    """The claim is a list of strings, and one of them is a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,8 @@ class Provider:
     """Whether a job can ask for another identity token."""
     types: frozenset[str] = frozenset({"jwt"})
     full_ref: Callable[[Claims], str | None] | None = None
-    """Makes the full ref where no single claim is it."""
+    """Makes the full ref where no single claim is it; `ref` is then the claim that people are shown. Its docstring says
+    how, for the reference page."""
     confirmed: bool = True
     """Whether the claims are the vendor's word. Otherwise the reference page says that they are not."""
     audience: str = "index"

@@ -1,8 +1,27 @@
 """The kinds of CI systems that the lab can play, in the order of the provider tables."""
 
+from mintmark.lab.kinds.bitbucket import KIND as BITBUCKET
+from mintmark.lab.kinds.buildkite import KIND as BUILDKITE
+from mintmark.lab.kinds.circleci import KIND as CIRCLECI
+from mintmark.lab.kinds.codefresh import KIND as CODEFRESH
+from mintmark.lab.kinds.forgejo import KIND as FORGEJO
 from mintmark.lab.kinds.github import KIND as GITHUB
 from mintmark.lab.kinds.gitlab import KIND as GITLAB
+from mintmark.lab.kinds.jenkins import KIND as JENKINS
+from mintmark.lab.kinds.kubernetes import KIND as KUBERNETES
 from mintmark.lab.kinds.model import Kind
+from mintmark.lab.kinds.semaphore import KIND as SEMAPHORE
 
-KINDS: tuple[Kind, ...] = (GITHUB, GITLAB)
+KINDS: tuple[Kind, ...] = (
+    GITHUB,
+    GITLAB,
+    BUILDKITE,
+    CIRCLECI,
+    SEMAPHORE,
+    FORGEJO,
+    BITBUCKET,
+    JENKINS,
+    CODEFRESH,
+    KUBERNETES,
+)
 BY_SLUG: dict[str, Kind] = {kind.slug: kind for kind in KINDS}

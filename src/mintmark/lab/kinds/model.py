@@ -66,11 +66,17 @@ class Desk(Protocol):
     def wanted_audience(self) -> str:
         """The audience of the order; raises `BadOrder` when it names none."""
 
+    def issuer_url(self) -> str:
+        """The URL of the job's issuer, as `iss` says it."""
+
     def request_url(self) -> str:
         """Where the job asks for further tokens, GitHub's way: a URL with a query to which `&audience=` is added."""
 
     def request_secret(self) -> str:
         """The bearer token of that request."""
+
+    def codefresh_request_url(self) -> str:
+        """The same, Codefresh's way: `?audience=` is added, and the secret is the whole Authorization header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,10 @@ class Kind:
     claims: Callable[[Job, int], dict[str, object]]
     """The claims of a token made at a time (whole seconds), but `jti`, `iss` and `aud`."""
     equip: Callable[[Desk], Equipment]
+    jti: bool = True
+    """Whether its tokens have an id."""
+    audience_as_list: bool = False
+    """Whether `aud` is a list, even of one."""
 
 
 def stable_id(*path: str) -> str:
