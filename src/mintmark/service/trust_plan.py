@@ -43,7 +43,8 @@ class Plan:
 
 
 # As people fill them in, whatever order a file or the ledger has.
-_ORDER = {field.name: place for provider in PROVIDERS for place, field in enumerate(provider.fields)}
+# A name that several providers have keeps the place it has in the first.
+_ORDER = {field.name: place for provider in reversed(PROVIDERS) for place, field in enumerate(provider.fields)}
 
 
 def identify(publisher: Publisher, issuer: str) -> str:
