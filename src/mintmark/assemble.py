@@ -128,7 +128,7 @@ class Index:
             self._importing = ThreadPoolExecutor(IMPORTING_THREADS, thread_name_prefix="import")
         return Import(
             self.ledger,
-            DirectoryBlobs(self.directory_path),
+            self.blobs,
             self.clock,
             self.renderer,
             self._importing,

@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from mintmark.core.checks.agreement import check_agreement
-from mintmark.core.dist.filename import parse_filename
-from mintmark.core.dist.metadata import CoreMetadata
+from mintmark.core.checks import agreement
+from mintmark.core.checks.subject import prepare
 from mintmark.core.errors import Rejected
+from mintmark.core.policy import Policy
+from support.facts import sdist, wheel
+from support.refusals import refuse
 
-WHEEL = "widget_lab_x-1.0-py3-none-any.whl"
-SDIST = "widget_lab_x-1.0.tar.gz"
+STEM = "widget_lab_x-1.0"
+WHEEL = f"{STEM}-py3-none-any.whl"
+SDIST = f"{STEM}.tar.gz"
 
 
 def check(
@@ -26,14 +29,17 @@ def check(
     inside_name: str = "Widget.Lab_X",
     inside_version: str = "1.0",
 ) -> None:
-    check_agreement(
-        form_name=name,
-        form_version=version,
-        form_filetype=filetype,
-        form_pyversion=pyversion,
-        facts=parse_filename(filename),
-        metadata=CoreMetadata(inside_name, Version(inside_version), "2.4"),
-    )
+    sent = {"name": name, "version": version, "filetype": filetype, "pyversion": pyversion}
+    form = {field: value for field, value in sent.items() if value is not None}
+    metadata = f"Metadata-Version: 2.4\nName: {inside_name}\nVersion: {inside_version}\n"
+    if filename == WHEEL:
+        archive = wheel(metadata, filename=WHEEL, info=f"{STEM}.dist-info")
+    else:
+        archive = sdist(metadata, filename=SDIST, top=STEM)
+    subject = prepare(archive, Policy(), form)
+    # Without metadata nothing inside the file would be compared.
+    assert subject.core.complete() is not None
+    refuse(agreement.check(subject))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mintmark.core.checks.digests import Digests, check_digests
+from mintmark.core.checks.digests import Digests, find_mismatches
 from mintmark.core.errors import Rejected
+from support.refusals import refuse
 
 SHA256 = hashlib.sha256(b"x").hexdigest()
 BLAKE2 = hashlib.blake2b(b"x", digest_size=32).hexdigest()
@@ -29,7 +30,7 @@ ACTUAL = Digests(SHA256, BLAKE2, MD5, 1)
     ],
 )
 def test_real_clients(given: dict[str, str]) -> None:
-    check_digests(given, ACTUAL)
+    refuse(find_mismatches(given, ACTUAL))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_real_clients(given: dict[str, str]) -> None:
 )
 def test_refusals(given: dict[str, str], code: str, words: str) -> None:
     with pytest.raises(Rejected) as caught:
-        check_digests(given, ACTUAL)
+        refuse(find_mismatches(given, ACTUAL))
     assert caught.value.code.name == code
     assert words in caught.value.detail
     assert caught.value.hint
@@ -58,16 +59,16 @@ def test_refusals(given: dict[str, str], code: str, words: str) -> None:
 
 def test_all_findings_are_told() -> None:
     with pytest.raises(Rejected) as caught:
-        check_digests({"sha256_digest": "0" * 64, "md5_digest": "x"}, ACTUAL)
+        refuse(find_mismatches({"sha256_digest": "0" * 64, "md5_digest": "x"}, ACTUAL))
     assert caught.value.code.name == "digest-mismatch"
     assert "md5_digest" in caught.value.detail
 
 
 def test_a_digest_that_was_not_computed_proves_nothing() -> None:
     without = Digests(SHA256, BLAKE2, None, 1)
-    check_digests({"sha256_digest": SHA256, "md5_digest": "0" * 32}, without)
+    refuse(find_mismatches({"sha256_digest": SHA256, "md5_digest": "0" * 32}, without))
     with pytest.raises(Rejected, match="no digest"):
-        check_digests({"md5_digest": MD5}, without)
+        refuse(find_mismatches({"md5_digest": MD5}, without))
 
 
 FIELDS = st.sampled_from(["sha256_digest", "blake2_256_digest", "md5_digest"])
@@ -80,7 +81,7 @@ def test_passes_only_if_every_digest_given_is_right(given: dict[str, str]) -> No
     sent = {field: value for field, value in given.items() if value}
     code = ""
     try:
-        check_digests(given, ACTUAL)
+        refuse(find_mismatches(given, ACTUAL))
     except Rejected as error:
         code = error.code.name
     assert code in {"", "invalid-upload", "digest-mismatch"}

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,6 +118,15 @@ class Watched:
         monkeypatch.setattr(os, "rename", watched)
 
 
+def somebody_waits(folder: Path) -> bool:
+    """Whether somebody comes to wait for a lock of the folder, which the kernel lists under the one that is held."""
+    place, until = f":{folder.stat().st_ino} ", time.monotonic() + 20
+    while time.monotonic() < until:
+        if any("-> FLOCK" in line and place in line for line in Path("/proc/locks").read_text().splitlines()):
+            return True
+    return False
+
+
 def test_a_removal_never_takes_what_is_kept_at_the_same_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remover has looked at the old file's age and is about to take it; the upload wants to put its own there."""
     remover, uploader = DirectoryBlobs(tmp_path), DirectoryBlobs(tmp_path)
@@ -129,7 +139,7 @@ def test_a_removal_never_takes_what_is_kept_at_the_same_moment(tmp_path: Path, m
     assert watched.reached.wait(20)
     keeping.start()
     # The upload cannot put its file there before the removal is over.
-    keeping.join(0.05)
+    assert somebody_waits(path_of(tmp_path, listed.sha256).parent)
     assert keeping.is_alive()
     watched.go_on.set()
     removing.join(20)
@@ -149,7 +159,7 @@ def test_a_removal_waits_for_whoever_is_keeping(tmp_path: Path, monkeypatch: pyt
     keeping.start()
     assert watched.reached.wait(20)
     removing.start()
-    removing.join(0.05)
+    assert somebody_waits(path_of(tmp_path, listed.sha256).parent)
     assert removing.is_alive()
     watched.go_on.set()
     removing.join(20)
@@ -175,7 +185,7 @@ def test_whoever_holds_waits_for_a_removal(tmp_path: Path) -> None:
     with held(tmp_path / "blobs", fcntl.LOCK_EX):
         holding = threading.Thread(target=lambda: blobs.hold().__enter__())
         holding.start()
-        holding.join(0.05)
+        assert somebody_waits(tmp_path / "blobs")
         assert holding.is_alive()
     holding.join(20)
     assert not holding.is_alive()

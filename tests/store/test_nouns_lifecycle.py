@@ -41,7 +41,9 @@ async def test_releases_come_with_their_first_file_and_stay(ledger: Ledger) -> N
         assert tx.releases.find(widget.id, "1.0.0") is None
         tx.files.set_state(first.id, "deleted", None)
         assert [(r.version, n) for r, n in tx.releases.of_project(widget.id)] == [("1.0", 1), ("2.0", 1)]
-        assert (tx.files.count_of_release(one.id), tx.files.count_of_release(two.id)) == (2, 1)
+        assert tx.releases.equal(widget.id, ["1", "1.0"]) == (one, 2)
+        assert tx.releases.equal(widget.id, ["2.0"]) == (two, 1)
+        assert tx.releases.equal(widget.id, ["3.0"]) is None
         assert tx.projects.releases_count(widget.id) == 2
 
     await ledger.write(work)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from mintmark.core.checks import finding
 from mintmark.core.errors import Misconfigured, Rejected
 
 
@@ -23,3 +24,9 @@ def mistake(do: Callable[[], object]) -> Misconfigured | None:
     except Misconfigured as error:
         return error
     return None
+
+
+def refuse(findings: Iterable[finding.Finding]) -> None:
+    """Raises one refusal that tells all findings for which a file is not taken, if there are any."""
+    if refusing := finding.those_that_refuse(findings):
+        raise finding.refusal(refusing)

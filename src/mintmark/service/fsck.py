@@ -56,7 +56,6 @@ CURES = {
 """What helps, by the kind of fault."""
 NOTES = frozenset({"blob-orphan", "page-orphan"})
 """Kinds that are no fault: the price of never losing anything."""
-PAGE_FAULTS = frozenset({"page-missing", "page-wrong", "page-from-elsewhere"})
 
 
 @dataclass(frozen=True, slots=True)

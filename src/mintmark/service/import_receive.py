@@ -9,15 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
 
-from mintmark.core.checks.examine import examine
-from mintmark.core.checks.finding import Finding, refusal, those_that_refuse
+from mintmark.core.checks.examine import examine, take
 from mintmark.core.dist.filename import FilenameFacts
 from mintmark.core.dist.gather import gather
 from mintmark.core.errors import Rejected
 from mintmark.core.import_choice import Choice
-from mintmark.core.policy import Policy
 from mintmark.core.records import File, Registry
 from mintmark.service.import_record import Ready
 from mintmark.service.import_source import Offer
@@ -91,35 +88,6 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What a file that may be taken says about itself, and what is wrong with it all the same."""
-
-    display_name: str
-    requires_python: str | None
-    metadata_sha256: str | None
-    findings: tuple[Finding, ...] = ()
-
-
-def _judge(file: BinaryIO, facts: FilenameFacts, policy: Policy) -> Judged:
-    """The checks of an upload, leniently: what only a new file must not have is told. Raises `Rejected`.
-
-    Whether a description can be shown is not asked: the file exists, and rendering takes longer than all the rest.
-    """
-    archive = gather(file, facts)
-    examined = examine(archive, policy)
-    if refusing := those_that_refuse(examined.findings, lenient=True):
-        raise refusal(refusing)
-    metadata = examined.metadata
-    if metadata is None:
-        raise Rejected("invalid-metadata", "The file has no metadata that can be read.")
-    digest = None
-    if facts.kind == "wheel":
-        raw = next((data for name, data in archive.texts.items() if name.endswith("/METADATA")), None)
-        digest = hashlib.sha256(raw).hexdigest() if raw is not None else None
-    return Judged(metadata.name, metadata.requires_python, digest, examined.findings)
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """A file to be brought in. Several offers have its name; the first good one counts."""
 
@@ -143,7 +111,10 @@ def settle(
     facts, digests = wanted.facts, arrival.incoming.digests()
     if not choice.wants_digest(facts.name, facts.version, digests.sha256):
         return None
-    judged = _judge(arrival.incoming.read_back(), facts, registry.policy)
+    # Leniently: what only a new file must not have is told. Whether a description can be shown is not asked: the file
+    # exists, and rendering takes longer than all the rest.
+    examined = examine(gather(arrival.incoming.read_back(), facts), registry.policy)
+    metadata = take(examined, examined.findings, lenient=True)
     reached(Step.UPLOAD_CHECKED)
     arrival.incoming.keep()
     reached(Step.UPLOAD_BLOB_DURABLE)
@@ -159,13 +130,13 @@ def settle(
         size_bytes=digests.size_bytes,
         sha256=digests.sha256,
         blake2_256=digests.blake2_256,
-        metadata_sha256=judged.metadata_sha256,
-        requires_python=judged.requires_python,
+        metadata_sha256=examined.metadata_sha256,
+        requires_python=metadata.requires_python,
         uploaded_at=offer.uploaded_at if offer.uploaded_at is not None else now,
         yanked_reason=offer.yanked,
         upload_microseconds=offer.upload_microseconds if known else 0,
     )
-    return Ready(offer, facts.name, file, judged.display_name, wanted.status, wanted.status_reason, judged.findings)
+    return Ready(offer, facts.name, file, metadata.name, wanted.status, wanted.status_reason, examined.findings)
 
 
 def _mismatch(sentence: str) -> Rejected:

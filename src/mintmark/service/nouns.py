@@ -193,9 +193,6 @@ class Files(Protocol):
     def of_release(self, project_id: int, version: str) -> list[File]:
         """In any state, deleted ones too, in the order of their upload."""
 
-    def count_of_release(self, release_id: int) -> int:
-        """In any state, deleted ones too."""
-
     def set_state(self, file_id: int, state: str, yanked_reason: str | None) -> None: ...
     def referenced(self, sha256: str) -> bool:
         """Whether a file that is not deleted has this content, or metadata of this content."""

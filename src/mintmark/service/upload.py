@@ -9,20 +9,18 @@ to `core.checks` and what the registry has room for to `service.admission`.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from mintmark.core.checks import description
 from mintmark.core.checks.digests import Digests, find_mismatches
-from mintmark.core.checks.examine import Examined, examine
+from mintmark.core.checks.examine import Examined, examine, take
 from mintmark.core.checks.finding import Finding, Grade, refusal, those_that_refuse
 from mintmark.core.dist.facts import Archive
 from mintmark.core.dist.filename import FilenameFacts, parse_filename
 from mintmark.core.dist.gather import gather
 from mintmark.core.dist.limits import GatherLimits
-from mintmark.core.dist.metadata import CoreMetadata
 from mintmark.core.errors import Rejected
 from mintmark.core.names import ProjectName, parse_project
 from mintmark.core.policy import Policy
@@ -155,7 +153,6 @@ class _Record:
         self._name = facts.name
         self._facts = facts
         self._warnings: tuple[Finding, ...] = ()
-        self._metadata_sha256: str | None = None
         self._file = File(
             id=0,
             registry_id=registry.id,
@@ -181,24 +178,14 @@ class _Record:
 
         A wheel's metadata is not kept beside it: it is part of the wheel, and the first reader gets it from there.
         """
-        if self._facts.kind == "wheel":
-            # Readers get METADATA by itself (PEP 658).
-            raw = next((data for name, data in archive.texts.items() if name.endswith("/METADATA")), None)
-            self._metadata_sha256 = hashlib.sha256(raw).hexdigest() if raw is not None else None
         return examine(archive, self._registry.policy, form.fields)
 
     def examined(self, examined: Examined, findings: Sequence[Finding]) -> None:
         """Take what the archive says about itself. Raises `Rejected` for everything that was found until now."""
-        refusing = those_that_refuse(findings)
-        if refusing:
-            raise refusal(refusing)
-        # Invariant: no file is recorded without valid metadata of its own.
-        if examined.metadata is None:
-            raise Rejected("invalid-metadata", "The file has no metadata that can be read.")
+        metadata = take(examined, findings)
         self._warnings = tuple(finding for finding in findings if finding.grade is Grade.WARN)
-        metadata: CoreMetadata = examined.metadata
         self._file = replace(
-            self._file, metadata_sha256=self._metadata_sha256, requires_python=metadata.requires_python
+            self._file, metadata_sha256=examined.metadata_sha256, requires_python=metadata.requires_python
         )
 
     def foresee(self, tx: Transaction) -> tuple[Finding, ...]:

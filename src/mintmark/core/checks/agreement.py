@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from mintmark.core.checks.finding import Finding, Grade, refusal, shown
+from mintmark.core.checks.finding import Finding, Grade, shown
 from mintmark.core.checks.rule import Rule
 from mintmark.core.checks.subject import Subject
 from mintmark.core.dist.filename import FilenameFacts
-from mintmark.core.dist.metadata import CoreMetadata, read_core, read_version
+from mintmark.core.dist.metadata import CoreMetadata, read_version
 
 _FILETYPES = {"wheel": "bdist_wheel", "sdist": "sdist"}
 _UPLOAD_UNCHANGED = "Upload the file unchanged with a current uv, twine or pdm."
@@ -52,27 +52,9 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield from _form(
             form.get("name"), form.get("version"), form.get("filetype"), form.get("pyversion"), subject.filename
         )
-    metadata = read_core(subject.fields) if subject.fields else None
+    metadata = subject.core.complete()
     if metadata is not None:
         yield from _metadata(metadata, subject.filename)
-
-
-def check_agreement(
-    *,
-    form_name: str | None,
-    form_version: str | None,
-    form_filetype: str | None,
-    form_pyversion: str | None,
-    facts: FilenameFacts,
-    metadata: CoreMetadata,
-) -> None:
-    """Raises one `Rejected` that tells everything that disagrees; the first finding decides its code."""
-    findings = [
-        *_form(form_name, form_version, form_filetype, form_pyversion, facts),
-        *_metadata(metadata, facts),
-    ]
-    if findings:
-        raise refusal(findings)
 
 
 def _form(

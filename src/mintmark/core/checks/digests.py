@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mintmark.core.checks.finding import Finding, Grade, refusal
+from mintmark.core.checks.finding import Finding, Grade
 from mintmark.core.checks.rule import Rule
 
 MISSING = Rule(
@@ -71,10 +71,3 @@ def find_mismatches(given: Mapping[str, str], actual: Digests) -> Iterator[Findi
             )
     if not compared:
         yield MISSING.found("The form carries no digest of the file.")
-
-
-def check_digests(given: Mapping[str, str], actual: Digests) -> None:
-    """The same as one `Rejected` for all findings, `invalid-upload` or `digest-mismatch`, as the first is."""
-    findings = list(find_mismatches(given, actual))
-    if findings:
-        raise refusal(findings)

@@ -7,8 +7,9 @@ upload.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mintmark.core.checks import (
@@ -28,11 +29,12 @@ from mintmark.core.checks import (
     requirements,
     wheel_file,
 )
-from mintmark.core.checks.finding import SHOWN_MAX, Finding
+from mintmark.core.checks.finding import SHOWN_MAX, Finding, refusal, those_that_refuse
 from mintmark.core.checks.rule import Rule
 from mintmark.core.checks.subject import Subject, prepare
 from mintmark.core.dist.facts import Archive
-from mintmark.core.dist.metadata import CoreMetadata, read_core
+from mintmark.core.dist.metadata import CoreMetadata
+from mintmark.core.errors import Rejected
 from mintmark.core.policy import Policy
 
 
@@ -68,18 +70,22 @@ RULES: Mapping[str, Rule] = {
     rule.id: rule for rules in (digests.FINDINGS, *(check.findings for check in CHECKS)) for rule in rules
 }
 """Every rule of this folder by its name."""
+_REBUILD = "Build it again with a current build backend."
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
     """What is known of a file after all checks.
 
-    `metadata` is None when the file has none, or none with a valid name and version. `to_render` is the description
-    if it has to be rendered before the file is taken; `checks.description.judged` makes findings of the verdict.
+    `metadata` is None when the file has none, or none with a valid name and version. `metadata_sha256` is that of a
+    wheel's METADATA, which readers get by itself (PEP 658); None for a source distribution. `to_render` is the
+    description if it has to be rendered before the file is taken; `checks.description.judged` makes findings of the
+    verdict.
     """
 
     metadata: CoreMetadata | None
     findings: tuple[Finding, ...]
+    metadata_sha256: str | None = None
     to_render: str | None = None
 
 
@@ -90,11 +96,26 @@ def examine(archive: Archive, policy: Policy, form: Mapping[str, str] | None = N
     """
     subject = prepare(archive, policy, form)
     checks = [check for check in CHECKS if archive.complete or not check.whole]
+    raw = subject.text("METADATA") if subject.is_wheel else None
     return Examined(
-        read_core(subject.fields) if subject.fields else None,
+        subject.core.complete(),
         (*archive.findings, *_bounded(finding for check in checks for finding in check.run(subject))),
+        None if raw is None else hashlib.sha256(raw).hexdigest(),
         description.to_render(subject.fields),
     )
+
+
+def take(examined: Examined, findings: Sequence[Finding], *, lenient: bool = False) -> CoreMetadata:
+    """The metadata of a file that may be taken; raises `Rejected` that tells all findings of one that may not.
+
+    `findings` are all there are, those of the ledger too. `lenient` is for bringing in what exists elsewhere already.
+    """
+    if refusing := those_that_refuse(findings, lenient=lenient):
+        raise refusal(refusing)
+    # Invariant: no file is recorded without valid metadata of its own.
+    if examined.metadata is None:
+        raise Rejected("invalid-metadata", "The file has no metadata that can be read.", hint=_REBUILD)
+    return examined.metadata
 
 
 def _bounded(findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from mintmark.core.checks.finding import Finding, Grade, shown
 from mintmark.core.checks.rule import Rule
-from mintmark.core.checks.subject import Subject, belongs, normal_stem
+from mintmark.core.checks.subject import Subject
+from mintmark.core.dist.stem import belongs, normal_stem
 
 _REBUILD = "Build the file again with a current build backend and upload it unchanged."
 _RENAMED = "Build the file again and do not rename it."

@@ -13,7 +13,7 @@ from mintmark.core.checks.finding import Finding, Grade, shown
 from mintmark.core.checks.rule import Rule
 from mintmark.core.checks.subject import Subject, version_numbers
 from mintmark.core.dist.full_metadata import FIELDS, REPEATABLE, Fields
-from mintmark.core.dist.metadata import METADATA_VERSIONS, read_name, read_requires_python, read_version
+from mintmark.core.dist.metadata import METADATA_VERSIONS, CoreFields
 
 VALUES_MAX = 5_000
 """Of one field. The longest real lists of dependencies have about a thousand."""
@@ -113,23 +113,21 @@ def check(subject: Subject) -> Iterator[Finding]:
     fields = subject.fields
     if fields is None:
         return
-    yield from _relied_on(fields)
+    yield from _relied_on(fields, subject.core)
     yield from _all(fields, subject.metadata_version)
 
 
-def _relied_on(fields: Fields) -> Iterator[Finding]:
-    name = fields.one("name")
-    if read_name(name) is None:
+def _relied_on(fields: Fields, core: CoreFields) -> Iterator[Finding]:
+    if core.name is None:
         yield NAME.found(_sentence(fields, "name", "a project name"))
-    version = read_version(fields.one("version"))
+    version = core.version
     if version is None:
         yield VERSION.found(_sentence(fields, "version", "a version"))
     elif version.local is not None:
         yield LOCAL_VERSION.found(f"The version {shown(str(version))} has a local part.")
     if fields.one("metadata-version") not in METADATA_VERSIONS:
         yield FORMAT.found(_sentence(fields, "metadata-version", "a version of the metadata that this index knows"))
-    requires_python = fields.one("requires-python")
-    if requires_python is not None and read_requires_python(requires_python) is None:
+    if fields.one("requires-python") is not None and core.requires_python is None:
         yield REQUIRES_PYTHON.found(_sentence(fields, "requires-python", "a set of version specifiers"))
 
 

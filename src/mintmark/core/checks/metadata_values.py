@@ -19,8 +19,9 @@ from mintmark.core.checks.metadata_fields import VALUES_MAX
 from mintmark.core.checks.rule import Rule
 from mintmark.core.checks.subject import Subject
 from mintmark.core.dist.full_metadata import FIELDS, Fields
-from mintmark.core.dist.metadata import SUMMARY_MAX_CHARACTERS, read_name
+from mintmark.core.dist.metadata import read_name
 
+SUMMARY_MAX_CHARACTERS = 512
 LABEL_MAX_CHARACTERS = 32
 URL_MAX_CHARACTERS = 2_048
 LICENSE_MAX_CHARACTERS = 1_000

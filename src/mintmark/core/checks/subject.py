@@ -6,21 +6,15 @@ Owns the shape and finding the file's own directory. Everything is gathered and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-
-from packaging.version import Version
 
 from mintmark.core.dist.facts import Archive
 from mintmark.core.dist.filename import FilenameFacts
 from mintmark.core.dist.full_metadata import Fields, parse_fields
-from mintmark.core.dist.metadata import METADATA_VERSIONS
+from mintmark.core.dist.metadata import METADATA_VERSIONS, CoreFields, read_core
+from mintmark.core.dist.stem import belongs
 from mintmark.core.policy import Policy
-
-STEM_MAX_CHARACTERS = 500
-"""A longer directory name belongs to nothing: file names end at 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +29,8 @@ class Subject:
     """The wheel's `.dist-info` directory or the source distribution's top directory; "" when there is none."""
     fields: Fields | None
     """What METADATA or PKG-INFO says."""
+    core: CoreFields
+    """What the index relies on of it; empty when there is no such file."""
 
     @property
     def filename(self) -> FilenameFacts:
@@ -62,42 +58,13 @@ def prepare(archive: Archive, policy: Policy, form: Mapping[str, str] | None) ->
     home = _find_home(archive)
     name = "METADATA" if archive.filename.kind == "wheel" else "PKG-INFO"
     data = archive.texts.get(f"{home}/{name}") if home else None
-    return Subject(archive, policy, form, home, parse_fields(data) if data is not None else None)
+    fields = parse_fields(data) if data is not None else None
+    return Subject(archive, policy, form, home, fields, read_core(fields) if fields else CoreFields())
 
 
 def version_numbers(text: str) -> tuple[int, ...]:
     """A metadata version, for comparing."""
     return tuple(int(part) for part in text.split("."))
-
-
-def normal_stem(facts: FilenameFacts) -> str:
-    """`{name}-{version}` in the spelling of the standards."""
-    return f"{facts.name.replace('-', '_')}-{facts.version}"
-
-
-def belongs(stem: str, facts: FilenameFacts) -> bool:
-    """Whether `stem` is `{name}-{version}` of the file in any spelling."""
-    if stem == normal_stem(facts):
-        return True
-    if len(stem) > STEM_MAX_CHARACTERS:
-        return False
-    # Linear: an archive may have a hundred thousand directories of many dashes each.
-    found = _name_pattern(facts.name).match(stem)
-    return found is not None and _is_version(stem[found.end() :], facts.version)
-
-
-@lru_cache(maxsize=100)
-def _name_pattern(name: str) -> re.Pattern[str]:
-    """The spellings of a normal name, and the dash before the version, which may hold a dash itself."""
-    return re.compile("[-_.]+".join(map(re.escape, name.split("-"))) + "-", re.ASCII | re.IGNORECASE)
-
-
-def _is_version(text: str, version: Version) -> bool:
-    try:
-        # InvalidVersion is a ValueError, and so is a number with too many digits.
-        return Version(text) == version
-    except ValueError:
-        return False
 
 
 def _find_home(archive: Archive) -> str:

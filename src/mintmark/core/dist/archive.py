@@ -12,10 +12,8 @@ import zipfile
 import zlib
 from typing import BinaryIO, NoReturn, cast
 
-from packaging.utils import canonicalize_name
-from packaging.version import Version
-
 from mintmark.core.dist.filename import FilenameFacts
+from mintmark.core.dist.stem import belongs, normal_stem
 from mintmark.core.dist.tar_stream import BoundsError, TarMember, Unpacked, iterate_members
 from mintmark.core.errors import Rejected
 
@@ -77,17 +75,6 @@ def _refuse(detail: str, hint: str = _REBUILD) -> NoReturn:
 def _shown(text: str) -> str:
     """A member's name for people: quoted, ASCII, short."""
     return ascii(text if len(text) <= 100 else text[:100] + "...")
-
-
-def _belongs(stem: str, facts: FilenameFacts) -> bool:
-    """Whether `stem` is `{name}-{version}` of the file, each compared in its normal form."""
-    if stem == _stem(facts):
-        return True
-    name, _, version = stem.rpartition("-")
-    try:
-        return str(canonicalize_name(name)) == facts.name and Version(version) == facts.version
-    except ValueError:
-        return False
 
 
 class _StorageError(Exception):
@@ -157,13 +144,13 @@ def _find_metadata(members: list[zipfile.ZipInfo], facts: FilenameFacts) -> zipf
     if len(directories) > 1:
         _refuse(f"The wheel holds {len(directories)} .dist-info directories, but may hold only one.")
     for directory in directories:
-        if not _belongs(directory.removesuffix(".dist-info"), facts):
+        if not belongs(directory.removesuffix(".dist-info"), facts):
             _refuse(
                 f"The wheel's directory {_shown(directory)} does not belong to {facts.name} {facts.version}.",
                 "Build the wheel again and do not rename it.",
             )
     if not found:
-        _refuse(f"The wheel lacks {_shown(f'{_stem(facts)}.dist-info/METADATA')}.")
+        _refuse(f"The wheel lacks {_shown(f'{normal_stem(facts)}.dist-info/METADATA')}.")
     # `zipfile` cuts names at a NUL, other readers do not.
     if len(found) > 1 or found[0].orig_filename != found[0].filename:
         _refuse(f"The wheel holds {_shown(found[0].filename)} more than once or under a doubtful name.")
@@ -200,13 +187,15 @@ def _read_sdist(file: BinaryIO, facts: FilenameFacts) -> bytes:
                 "Leave large data out of the source distribution, or put PKG-INFO first.",
             )
     if found is None:
-        _refuse(f"The source distribution lacks {_shown(f'{_stem(facts)}/PKG-INFO')}.")
+        _refuse(f"The source distribution lacks {_shown(f'{normal_stem(facts)}/PKG-INFO')}.")
     return found
 
 
 def _check_top(directory: str, facts: FilenameFacts) -> str:
-    if not _belongs(directory, facts):
-        _refuse(f"The source distribution's top directory is {_shown(directory)} instead of {_shown(_stem(facts))}.")
+    if not belongs(directory, facts):
+        _refuse(
+            f"The source distribution's top directory is {_shown(directory)} instead of {_shown(normal_stem(facts))}."
+        )
     return directory
 
 
@@ -219,10 +208,6 @@ def _take_member(stream: Unpacked, member: TarMember) -> bytes:
 
 
 # -- both -----------------------------------------------------------------------------------------------------------
-
-
-def _stem(facts: FilenameFacts) -> str:
-    return f"{facts.name.replace('-', '_')}-{facts.version}"
 
 
 def _refuse_size(name: str) -> NoReturn:

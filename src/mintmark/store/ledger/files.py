@@ -28,7 +28,6 @@ OF_RELEASE = Statement(
     f"SELECT {columns(_ALL)} FROM files WHERE release_id = "
     "(SELECT id FROM releases WHERE project_id = :project_id AND version = :version) ORDER BY id"
 )
-COUNT_OF_RELEASE = Statement("SELECT count(*) FROM files WHERE release_id = :release_id")
 SET_STATE = Statement("UPDATE files SET state = :state, yanked_reason = :yanked_reason WHERE id = :id")
 ENSURE_RELEASE = Statement(
     "INSERT INTO releases (project_id, version, created_at) VALUES (:project_id, :version, :at) ON CONFLICT DO NOTHING"
@@ -91,11 +90,6 @@ class Files:
     def of_release(self, project_id: int, version: str) -> list[File]:
         rows = self._session.rows(OF_RELEASE, {"project_id": project_id, "version": version})
         return [File(*row) for row in rows]
-
-    def count_of_release(self, release_id: int) -> int:
-        (row,) = self._session.rows(COUNT_OF_RELEASE, {"release_id": release_id})
-        number: int = row[0]
-        return number
 
     def set_state(self, file_id: int, state: str, yanked_reason: str | None) -> None:
         self._session.run(SET_STATE, {"id": file_id, "state": state, "yanked_reason": yanked_reason})
