@@ -25,6 +25,7 @@ def run(session: Session) -> Iterable[Row]:
             "import": lambda _number: _python("import mintmark.cli.main"),
             "help": lambda _number: _command("--help"),
             "serve": lambda _number: _serve(home),
+            "lab": lambda _number: _lab(),
         },
     )
     added = tuple(ours - bare for ours, bare in zip(results["import"], results["bare"], strict=True))
@@ -33,6 +34,7 @@ def run(session: Session) -> Iterable[Row]:
         Row("import mintmark.cli.main, beyond that", "ms", added),
         Row("mintmark --help", "ms", tuple(results["help"])),
         Row("mintmark serve, to the first answer", "ms", tuple(results["serve"])),
+        Row("mintmark lab up, until it is ready", "ms", tuple(results["lab"])),
     ]
 
 
@@ -54,3 +56,18 @@ def _serve(home: Path) -> float:
     started = time.perf_counter()
     with server.mintmark(home):
         return (time.perf_counter() - started) * 1000
+
+
+def _lab() -> float:
+    """Until the line that says that it is ready."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "mintmark", "lab", "up", "--json", "--until-eof"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as lab:
+        assert lab.stdout is not None
+        assert lab.stdin is not None
+        ready = lab.stdout.readline()
+        took = (time.perf_counter() - started) * 1000
+        lab.stdin.close()
+        if not ready:
+            raise RuntimeError("the lab did not start")
+    return took

@@ -20,8 +20,8 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mintmark.lab.home import Lab, find
-from mintmark.lab.job import job_environment, job_token
+from mintmark.lab.home import Lab, read
+from mintmark.lab.remote import JobOrder, Remote
 
 BIN = Path(sys.executable).parent
 REGISTRY = "demo"
@@ -190,7 +190,7 @@ class Demo:
         """Publish with stock uv, then show that the token is spent."""
         self.story.chapter("A job of the self-hosted GitLab publishes, with stock uv")
         config = {"project-path": "team/hello-mint", "workflow": ".gitlab-ci.yml", "project-id": "4711"}
-        job = job_environment(lab.control_url, lab.secret, lab.ca_path, "gitlab", config, AUDIENCE)
+        job = Remote(lab).job(JobOrder("gitlab", config, (AUDIENCE,))).variables
         self.story.say(f"GitLab gave the job one identity token, in the variable {AUDIENCE.upper()}_ID_TOKEN.")
         self._uv_publish("hello-mint", job)
         self.story.say("uv asked the index for its audience, exchanged the identity token for an upload credential,")
@@ -203,12 +203,10 @@ class Demo:
         """The same from GitHub."""
         self.story.chapter("A GitHub workflow publishes, with stock uv")
         config = {"repository": "team/hello-mark", "workflow": "release.yml", "repository-id": "4712"}
-        job = job_environment(lab.control_url, lab.secret, lab.ca_path, "github", config, AUDIENCE)
+        job = Remote(lab).job(JobOrder("github", config, (AUDIENCE,))).variables
         self._uv_publish("hello-mark", job)
         self.story.chapter("Another workflow of that repository tries the same")
-        other = job_environment(
-            lab.control_url, lab.secret, lab.ca_path, "github", config | {"workflow": "tests.yml"}, AUDIENCE
-        )
+        other = Remote(lab).job(JobOrder("github", config | {"workflow": "tests.yml"}, (AUDIENCE,))).variables
         told = self._uv_publish("hello-mark", other, fails=True)
         self._insist("release.yml", told, "Refused, and the answer names the claim that does not match.")
 
@@ -230,7 +228,7 @@ class Demo:
                 target.writestr(name, source.read(name) + more)
             target.writestr("../../startup.py", "print('you did not ask for this')\n")
         config = {"project-path": "team/hello-mint", "workflow": ".gitlab-ci.yml", "project-id": "4711"}
-        job = job_environment(lab.control_url, lab.secret, lab.ca_path, "gitlab", config, AUDIENCE)
+        job = Remote(lab).job(JobOrder("gitlab", config, (AUDIENCE,))).variables
         words = ["uv", "publish", "--trusted-publishing", "always", "--publish-url", self.upload_url]
         told = self.run(*words, f"broken/{broken.name}", more=job, fails=True)
         for words_of_it in ("'../../startup.py', which leads out of its directory", "RECORD"):
@@ -241,7 +239,7 @@ class Demo:
         """The manual way: mint, burn, and be refused."""
         self.story.chapter("By hand: mint a credential, burn it, and try to use it")
         config = {"project-path": "team/hello-mint", "workflow": ".gitlab-ci.yml", "project-id": "4711"}
-        token = job_token(lab.control_url, lab.secret, lab.ca_path, "gitlab", config, AUDIENCE)
+        token = Remote(lab).token(JobOrder("gitlab", config, (AUDIENCE,)))
         minted = self._post("mint-token", token)
         secret = re.search(r'"token":"(mintmark_[A-Za-z0-9]+)"', minted)
         if secret is None:
@@ -362,7 +360,8 @@ def main() -> None:
         try:
             demo.build()
             demo.trust()
-            lab = find(demo.home / "data")
+            lab = read(demo.home)
+            assert lab is not None
             demo.publish_from_gitlab(lab)
             demo.publish_from_github(lab)
             demo.break_a_wheel(lab)

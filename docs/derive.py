@@ -1,10 +1,10 @@
 """Writes the parts of the documentation that the code already knows.
 
 Owns the blocks between `<!-- derived:begin NAME -->` and `<!-- derived:end -->` in the Markdown files of this folder:
-settings, error codes, checks, keys of the trust file, providers, commands, routes, invariants, figures. Leaves all
-other prose to people. Run it to write them anew (`make docs`); with `--check` it changes nothing, and fails with the
-difference when a block is stale.
-"""  # noqa: INP001 - a script beside its pages, not a package
+settings, error codes, checks, keys of the trust file, providers, commands, routes, invariants, figures. Leaves the
+tables of the lab's pages to `derive_lab.py`, and all other prose to people. Run it to write them anew (`make docs`);
+with `--check` it changes nothing, and fails with the difference when a block is stale.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import click
 import msgspec
 from aiohttp.web import RouteDef
 
+import derive_lab
 from mintmark.cli.main import COMMANDS, main
 from mintmark.core import trust_keys as trust
 from mintmark.core.checks import digests
@@ -166,6 +167,22 @@ jobs:
       - run: uv build              # in an image that has uv
       - run: uv publish --publish-url https://HOST/acme/legacy/
 """,
+    "azure-devops": """\
+# azure-pipelines.yml
+trigger:
+  tags:
+    include: ["v*"]
+steps:
+  - script: |                  # on an agent that has uv and jq
+      uv build
+      # uv does not know Azure Pipelines, but takes the token from this variable as in GitLab CI.
+      export GITLAB_CI=true VARIABLE="$(curl --silent --show-error --fail --request POST \\
+        --header "Authorization: Bearer $SYSTEM_ACCESSTOKEN" --header "Content-Length: 0" \\
+        "$SYSTEM_OIDCREQUESTURI?api-version=7.1" | jq --raw-output .oidcToken)"
+      uv publish --publish-url https://HOST/acme/legacy/
+    env:
+      SYSTEM_ACCESSTOKEN: $(System.AccessToken)    # no step has it unless it says so
+""",
     "bitbucket": """\
 # bitbucket-pipelines.yml
 pipelines:
@@ -254,9 +271,18 @@ spec:
                   expirationSeconds: 600
                   path: token
 """,
+    "vault": """\
+# In any job that has logged in to Vault, on a machine that has uv and vault. Once, as an administrator:
+#   vault write identity/oidc/key/publish allowed_client_ids=AUDIENCE
+#   vault write identity/oidc/role/publish key=publish ttl=10m client_id=AUDIENCE
+uv build
+# uv does not know Vault, but takes the token from this variable as in GitLab CI.
+export GITLAB_CI=true VARIABLE="$(vault read -field=token identity/oidc/token/publish)"
+uv publish --publish-url https://HOST/acme/legacy/
+""",
 }
 """What a job of each provider needs, with HOST, AUDIENCE and VARIABLE to be filled in."""
-CI_LANGUAGES = {"jenkins": "groovy"}
+CI_LANGUAGES = {"jenkins": "groovy", "vault": "sh"}
 """In which language that is, where it is not YAML."""
 
 
@@ -266,6 +292,10 @@ CI_LANGUAGES = {"jenkins": "groovy"}
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _derived_table(make: Callable[[], derive_lab.Table]) -> str:
+    return _table(*make())
 
 
 def _fenced(language: str, text: str) -> str:
@@ -541,6 +571,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "routes": routes,
     "invariants": invariants,
     "figures": figures,
+    **{name: partial(_derived_table, make) for name, make in derive_lab.BLOCKS.items()},
 }
 
 

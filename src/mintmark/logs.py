@@ -9,9 +9,11 @@ import sys
 
 import structlog
 
+INFO, ERROR = 20, 40
 
-def configure(log_format: str) -> None:
-    """Write the log to standard error in this form, `text` or `json`."""
+
+def configure(log_format: str, *, quiet: bool = False) -> None:
+    """Write the log to standard error in this form, `text` or `json`; `quiet`: only what is a bug."""
     final: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
@@ -30,6 +32,6 @@ def configure(log_format: str) -> None:
             final,
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(20),
+        wrapper_class=structlog.make_filtering_bound_logger(ERROR if quiet else INFO),
         cache_logger_on_first_use=True,
     )

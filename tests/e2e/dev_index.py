@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mintmark.lab.home import find
-from mintmark.lab.job import job_kit
+from mintmark.lab.home import read
+from mintmark.lab.remote import JobOrder, Remote
 from support.ports import free_port
 
 BIN = Path(sys.executable).parent
@@ -105,8 +105,9 @@ class Dev:
 
     def job(self, ci: str, config: Mapping[str, str], ref: str = "refs/heads/main") -> dict[str, str]:
         """The variables of a simulated CI job, with a fresh identity token or commands on its PATH that ask for one."""
-        lab = find(self.directory / "mintmark-dev" / "data")
-        kit = job_kit(lab.control_url, lab.secret, lab.ca_path, ci, config, AUDIENCE, ref=ref)
+        lab = read(self.directory / "mintmark-dev")
+        assert lab is not None
+        kit = Remote(lab).job(JobOrder(ci, config, (AUDIENCE,), ref=ref))
         return kit.environment(Path(tempfile.mkdtemp(dir=self.directory)), self.environment()["PATH"])
 
     def uv_publish(self, *files: Path, more: Mapping[str, str] | None = None, options: tuple[str, ...] = ()) -> Done:

@@ -12,8 +12,9 @@ import pytest
 
 from mintmark.core import jwt
 from mintmark.core.providers import BY_SLUG
-from mintmark.lab.job import first_lines, job_kit
+from mintmark.lab.home import Lab
 from mintmark.lab.provider_server import LabProviders
+from mintmark.lab.remote import JobOrder, Remote, first_lines
 
 AUDIENCE = "mintmark_example"
 REQUEST = ("oidc", "request-token", "--audience", AUDIENCE)
@@ -50,9 +51,10 @@ async def commands(
     lab: LabProviders, ca_path: Path, folder: Path, ci: str, claims: dict[str, object] | None = None
 ) -> Commands:
     config = {field.name: field.example for field in BY_SLUG[ci].fields}
-    kit = await asyncio.to_thread(job_kit, lab.base_url, lab.secret, ca_path, ci, config, AUDIENCE, claims)
+    order = JobOrder(ci, config, (AUDIENCE,), claims or {})
+    kit = await asyncio.to_thread(Remote(Lab(lab.base_url, lab.secret, ca_path)).job, order)
     # Found by its name, as by clients; the environment's own PATH serves asyncio.
-    variables = kit.environment(folder, os.environ["PATH"])
+    variables = kit.environment(folder, os.environ["PATH"]) | {"SSL_CERT_FILE": str(ca_path)}
     assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in folder.iterdir())
     # How to reach the lab is no part of a CI system's environment.
     assert not any("http" in value for value in kit.variables.values())
@@ -128,7 +130,7 @@ async def test_a_lab_that_is_gone(lab: LabProviders, ca_path: Path, tmp_path: Pa
     await lab.close()
     code, _, err = await job.run(str(tmp_path / "circleci"), *GET, HTTPS_PROXY="http://127.0.0.1:1")
     assert code != 0
-    assert "mintmark serve --dev" in err
+    assert "lab still running" in err
     assert not any(part in err for part in secret.split('"') if len(part) > 20 and "://" not in part)
 
 

@@ -17,11 +17,12 @@ import pytest
 from mintmark.core import jwt
 from mintmark.core.names import gitlab_variable
 from mintmark.core.providers import BY_SLUG
+from mintmark.lab.home import Lab
 from mintmark.lab.identity import claims_for
-from mintmark.lab.job import job_kit
 from mintmark.lab.kinds import BY_SLUG as KIND_OF
 from mintmark.lab.kinds.model import ImpossibleJob
 from mintmark.lab.provider_server import LabProviders
+from mintmark.lab.remote import JobOrder, Remote
 
 AUDIENCE = "mintmark_example"
 NOW = 1_795_000_000
@@ -50,8 +51,10 @@ def made(slug: str, **options: Any) -> dict[str, object]:
 
 
 async def environment(lab: LabProviders, ca_path: Path, folder: Path, slug: str) -> dict[str, str]:
-    kit = await asyncio.to_thread(job_kit, lab.base_url, lab.secret, ca_path, slug, examples(slug), AUDIENCE)
-    return kit.environment(folder, os.environ["PATH"])
+    remote = Remote(Lab(lab.base_url, lab.secret, ca_path))
+    kit = await asyncio.to_thread(remote.job, JobOrder(slug, examples(slug), (AUDIENCE,)))
+    trust = {"SSL_CERT_FILE": str(ca_path), "REQUESTS_CA_BUNDLE": str(ca_path)}
+    return kit.environment(folder, os.environ["PATH"]) | trust
 
 
 async def run(command: list[str], variables: Mapping[str, str]) -> str:
@@ -132,6 +135,64 @@ async def test_a_codefresh_build_asks_for_tokens(
             assert (status, "audience" in answer["message"]) == (400, True)
 
 
+async def test_an_azure_job_asks_for_tokens(
+    lab: LabProviders, ca_path: Path, tmp_path: Path, trusting: ssl.SSLContext
+) -> None:
+    variables = await environment(lab, ca_path, tmp_path, "azure-devops")
+    assert variables["TF_BUILD"] == "True"
+    url, secret = variables["SYSTEM_OIDCREQUESTURI"], variables["SYSTEM_ACCESSTOKEN"]
+    assert "?" not in url
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+
+        async def ask(address: str, bearer: str) -> tuple[int, dict[str, str]]:
+            headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+            async with session.post(address, headers=headers) as response:
+                return response.status, await response.json()
+
+        answers = [await ask(f"{url}?api-version=7.1", secret) for _ in range(2)]
+        assert [(status, set(answer)) for status, answer in answers] == [(200, {"oidcToken"})] * 2
+        claims, others = (jwt.read(answer["oidcToken"]).claims for _, answer in answers)
+        assert claims["jti"] != others["jti"]
+        assert (claims["iss"], claims["aud"]) == (lab.issuer_url("azure-devops"), "api://AzureADTokenExchange")
+        for address, bearer, status, word in (
+            (f"{url}?api-version=7.1", secret + "x", 401, "bearer"),
+            (f"{url.replace('plans/', 'plans/0')}?api-version=7.1", secret, 401, "bearer"),
+            (url, secret, 400, "api-version"),
+            (f"{url}?api-version=7.1&serviceConnectionId=1", secret, 400, "serviceConnectionId"),
+        ):
+            refused, answer = await ask(address, bearer)
+            assert (refused, word in answer["message"], secret in answer["message"]) == (status, True, False)
+        async with session.get(f"{url}?api-version=7.1") as response:
+            assert response.status == 405
+
+
+async def test_a_job_asks_vault_for_the_roles_token(
+    lab: LabProviders, ca_path: Path, tmp_path: Path, trusting: ssl.SSLContext
+) -> None:
+    variables = await environment(lab, ca_path, tmp_path, "vault")
+    address, secret = variables["VAULT_ADDR"], variables["VAULT_TOKEN"]
+    url = f"{address}/v1/identity/oidc/token/"
+    assert lab.issuer_url("vault") == f"{address}/v1/identity/oidc"
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+
+        async def ask(role: str, token: str) -> tuple[int, Any]:
+            async with session.get(url + role, headers={"X-Vault-Token": token}) as response:
+                return response.status, await response.json()
+
+        status, answer = await ask(variables["VAULT_OIDC_ROLE"], secret)
+        assert (status, answer["data"]["client_id"]) == (200, AUDIENCE)
+        claims = jwt.read(answer["data"]["token"]).claims
+        assert (claims["aud"], claims["sub"]) == (AUDIENCE, examples("vault")["entity-id"])
+        for role, token, refused, word in (
+            (variables["VAULT_OIDC_ROLE"], secret + "x", 403, "X-Vault-Token"),
+            (variables["VAULT_OIDC_ROLE"], secret.removeprefix("hvs."), 403, "X-Vault-Token"),
+            (variables["VAULT_OIDC_ROLE"], "", 403, "X-Vault-Token"),
+            ("other", secret, 400, "role"),
+        ):
+            status, answer = await ask(role, token)
+            assert (status, word in answer["message"], secret in answer["message"]) == (refused, True, False)
+
+
 # -- whole tokens -----------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +208,22 @@ def test_a_whole_forgejo_token() -> None:
         "pull_request",
         "main",
     )
+
+
+def test_a_whole_azure_token() -> None:
+    claims = made("azure-devops")
+    assert claims.keys() == BY_SLUG["azure-devops"].known
+    assert {name for name, value in claims.items() if not isinstance(value, str)} == {"iat", "nbf", "exp"}
+    assert f"https://vstoken.dev.azure.com/{claims['org_id']}" == claims["iss"]
+    assert (claims["nbf"], claims["exp"]) == (NOW - 600, NOW + 300)
+
+
+def test_a_whole_vault_token() -> None:
+    claims = made("vault")
+    assert claims.keys() == BY_SLUG["vault"].known
+    assert claims["namespace"] == "root"
+    # There is no id, so their lives tell two tokens of one second apart.
+    assert made("vault", random=Random(8))["exp"] != claims["exp"]
 
 
 def test_a_whole_jenkins_token() -> None:
@@ -196,7 +273,14 @@ def test_a_whole_bitbucket_token() -> None:
 
 @pytest.mark.parametrize(
     ("slug", "ref"),
-    [("forgejo", "main"), ("forgejo", ""), ("codefresh", "main"), ("codefresh", "refs/pull/"), ("bitbucket", "")],
+    [
+        ("forgejo", "main"),
+        ("forgejo", ""),
+        ("codefresh", "main"),
+        ("codefresh", "refs/pull/"),
+        ("bitbucket", ""),
+        ("azure-devops", "main"),
+    ],
 )
 def test_impossible_refs(slug: str, ref: str) -> None:
     with pytest.raises(ImpossibleJob, match="has a ref"):

@@ -51,7 +51,7 @@ class Caller:
             return response.status, await response.json()
 
     async def token(self, slug: str, **order: Any) -> str:
-        body = {"issuer": slug, "config": CONFIGS[slug], "audience": AUDIENCE, **order}
+        body = {"ci": slug, "config": CONFIGS[slug], "audience": AUDIENCE, **order}
         status, answer = await self.post("/-/lab/token", body)
         assert status == 200, answer
         return str(answer["token"])
@@ -124,10 +124,15 @@ async def test_tokens_are_fresh_and_differ_as_ordered(caller: Caller) -> None:
 
 
 async def github_job(caller: Caller, **order: Any) -> tuple[str, str]:
-    status, answer = await caller.post("/-/lab/job", {"issuer": "github", "config": GITHUB, **order})
+    status, answer = await caller.post("/-/lab/job", {"ci": "github", "config": GITHUB, **order})
     assert status == 200, answer
     variables = answer["variables"]
-    assert variables.keys() == {"GITHUB_ACTIONS", "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"}
+    assert variables.keys() == {
+        "CI",
+        "GITHUB_ACTIONS",
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    }
     assert variables["GITHUB_ACTIONS"] == "true"
     assert "?" in variables["ACTIONS_ID_TOKEN_REQUEST_URL"]
     return variables["ACTIONS_ID_TOKEN_REQUEST_URL"], variables["ACTIONS_ID_TOKEN_REQUEST_TOKEN"]
@@ -195,11 +200,11 @@ async def test_old_jobs_are_forgotten(rsa_signer: Signer, clock: Any) -> None:
 
 
 async def test_a_gitlab_job_has_its_token_in_a_variable(lab: LabProviders, caller: Caller) -> None:
-    body = {"issuer": "gitlab", "config": GITLAB, "audience": AUDIENCE}
+    body = {"ci": "gitlab", "config": GITLAB, "audience": AUDIENCE}
     status, answer = await caller.post("/-/lab/job", body)
     assert status == 200
     variables = answer["variables"]
-    assert variables.keys() == {"GITLAB_CI", "MINTMARK_EXAMPLE_ID_TOKEN"}
+    assert variables.keys() == {"CI", "GITLAB_CI", "MINTMARK_EXAMPLE_ID_TOKEN"}
     keys = await caller.keys("gitlab")
     assert isinstance(judge(lab, "gitlab", variables["MINTMARK_EXAMPLE_ID_TOKEN"], keys, 1_795_000_000), Match)
 
@@ -207,14 +212,14 @@ async def test_a_gitlab_job_has_its_token_in_a_variable(lab: LabProviders, calle
 @pytest.mark.parametrize("path", ["/-/lab/token", "/-/lab/job"])
 @pytest.mark.parametrize("secret", ["", "wrong", "\u00e9"])
 async def test_control_needs_the_secret(caller: Caller, path: str, secret: str) -> None:
-    body = {"issuer": "gitlab", "config": GITLAB, "audience": AUDIENCE}
+    body = {"ci": "gitlab", "config": GITLAB, "audience": AUDIENCE}
     status, answer = await caller.post(path, body, **{"X-Lab-Secret": secret})
     assert status == 401
     assert "X-Lab-Secret" in answer["message"]
 
 
 def order(**changes: Any) -> dict[str, Any]:
-    return {"issuer": "gitlab", "config": GITLAB, "audience": AUDIENCE, **changes}
+    return {"ci": "gitlab", "config": GITLAB, "audience": AUDIENCE, **changes}
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -230,15 +235,15 @@ BAD: list[Any] = [
     b"[]",
     b"null",
     b"\xff",
-    b'{"issuer": "gitlab", "issuer": "github"}',
+    b'{"ci": "gitlab", "ci": "github"}',
     b'{"claims": NaN}',
     b'{"claims": ' + b"[" * 30_000 + b"}",
     gzip.compress(b"{}"),
     {},
-    order(issuer=None),
-    order(issuer="travis"),
-    order(issuer=["gitlab"]),
-    order(issuer={}),
+    order(ci=None),
+    order(ci="travis"),
+    order(ci=["gitlab"]),
+    order(ci={}),
     order(config=None),
     order(config=[]),
     order(config={}),
@@ -258,6 +263,12 @@ BAD: list[Any] = [
     order(ref="main"),
     order(ref="refs/heads/" + "x" * 1000),
     order(old_subject="yes"),
+    order(same_token=1),
+    order(issuer="gitlab"),
+    order(audiences=["a"]),
+    {"ci": "gitlab", "config": GITLAB, "audiences": "a"},
+    {"ci": "gitlab", "config": GITLAB, "audiences": ["a", 7]},
+    {"ci": "gitlab", "config": GITLAB, "audiences": [str(number) for number in range(21)]},
     order(colour="red"),
 ]
 
@@ -273,10 +284,10 @@ async def test_malformed_orders_get_a_sentence(caller: Caller, path: str, body: 
 
 
 async def test_orders_that_only_one_endpoint_refuses(caller: Caller) -> None:
-    without = {"issuer": "github", "config": GITHUB}
+    without = {"ci": "github", "config": GITHUB}
     assert (await caller.post("/-/lab/token", without))[0] == 400
     assert (await caller.post("/-/lab/job", without))[0] == 200
-    assert (await caller.post("/-/lab/job", {"issuer": "gitlab", "config": GITLAB}))[0] == 400
+    assert (await caller.post("/-/lab/job", {"ci": "gitlab", "config": GITLAB}))[0] == 400
     for audience in ("7eleven", "https://idx.example"):
         assert (await caller.post("/-/lab/token", order(audience=audience)))[0] == 200
         status, answer = await caller.post("/-/lab/job", order(audience=audience))
@@ -284,7 +295,7 @@ async def test_orders_that_only_one_endpoint_refuses(caller: Caller) -> None:
 
 
 async def test_mistakes_of_github_jobs_are_told_when_they_are_ordered(caller: Caller) -> None:
-    status, answer = await caller.post("/-/lab/job", {"issuer": "github", "config": GITHUB, "ref": "main"})
+    status, answer = await caller.post("/-/lab/job", {"ci": "github", "config": GITHUB, "ref": "main"})
     assert status == 400
     assert "refs/heads/" in answer["message"]
 

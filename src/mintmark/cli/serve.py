@@ -17,11 +17,12 @@ from click.core import ParameterSource
 
 from mintmark.cli.session import settings_of
 from mintmark.core.errors import Misconfigured
+from mintmark.core.names import derive_audience
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import SYSTEM, Issuer
 from mintmark.core.trust import Host, parse_issuer, parse_registry
 from mintmark.core.trust_files import is_of_the_lab
-from mintmark.lab.home import DEFAULT_DIRECTORY, DEFAULT_PORT, Home, announce, is_dev, prepare
+from mintmark.lab.home import DEFAULT_DIRECTORY, DEFAULT_PORT, Home, Lab, announce, is_dev, prepare
 from mintmark.lab.kinds import KINDS
 from mintmark.settings import Settings, is_loopback, load, parse_listen
 
@@ -70,7 +71,7 @@ def serve(ctx: click.Context, dev: bool, directory: str, port: int, listen: str 
     if is_dev(Path(settings.data_dir)):
         raise Misconfigured(
             "data_dir",
-            "It was made by `mintmark serve --dev` and trusts identity providers that sign anything.",
+            "It was made by `mintmark serve --dev` or `mintmark lab up`, and trusts issuers that sign anything.",
             "Name another data directory, or add --dev.",
         )
     _run(lambda: _serve(settings, reuse_port=reuse_port), settings)
@@ -143,13 +144,21 @@ async def _dev(settings: Settings, home: Home) -> None:
                 "Stop what uses it, or choose another --port.",
             ) from None
         # Invariant: the mark of a development index is there before anything in its data trusts the lab.
-        announce(home, providers.base_url, providers.secret)
+        announce(home.directory, _reached_at(home, settings, providers))
         await _trust_lab(index, home, providers)
         async with listening(index.application(accept_lab=True), settings):
             await _until_stopped(_banner(home))
     finally:
         await providers.close()
         await index.close()
+
+
+def _reached_at(home: Home, settings: Settings, providers: LabProviders) -> Lab:
+    audiences = {"": settings.host_audience, DEV_REGISTRY: derive_audience(settings.host, DEV_REGISTRY)}
+    ca_path = home.authority.ca_path
+    return Lab(
+        providers.base_url, providers.secret, ca_path, home.base_url, audiences=audiences, process_id=os.getpid()
+    )
 
 
 async def _trust_lab(index: Index, home: Home, providers: LabProviders) -> None:

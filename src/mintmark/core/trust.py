@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from mintmark.core import jwks, trust_files
@@ -155,7 +156,8 @@ def parse_registry(slug: str, settings: Mapping[str, Any], host: Host) -> Regist
     if own is not None and _at(f"{where}.host", parse_host, own) == host.name:
         raise _wrong(f"{where}.host", "is the shared host's name", "A registry's own host name must be another one.")
     given = settings.get("audience")
-    audience = _at(f"{where}.audience", parse_audience, given) if given else derive_audience(host.name, slug)
+    parse = partial(parse_audience, foreign=host.accept_lab)
+    audience = _at(f"{where}.audience", parse, given) if given else derive_audience(host.name, slug)
     if audience == host.audience:
         raise _wrong(
             f"{where}.audience", f"is {audience!r}, as that of the whole host", "Leave it out, or choose another one."

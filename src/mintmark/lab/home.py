@@ -1,7 +1,7 @@
-"""The folder of `mintmark serve --dev`: settings, certificates, and how to reach the simulated identity providers.
+"""How commands reach a running lab, and the folder of `mintmark serve --dev`.
 
-Owns its layout and the mark that tells a development index from a real one. Leaves running anything to the command
-line.
+Owns the file by which a lab is reached, which is also the mark that tells its index from a real one, and the layout of
+the development index's folder. Leaves running anything to the command line, and temporary labs to `lab.temporary`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mintmark.core.errors import Misconfigured
@@ -24,11 +25,18 @@ MARK = "lab.json"
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """How to reach a running development index's identity providers. `secret` opens their control endpoint."""
+    """How to reach a running lab. `secret` opens its control endpoints."""
 
     control_url: str
     secret: str
     ca_path: Path
+    base_url: str = ""
+    """The index's."""
+    proxy: str = ""
+    """URL of the CONNECT proxy; empty beside `serve --dev`, which has none."""
+    audiences: Mapping[str, str] = field(default_factory=dict)
+    """Of the whole host under the empty name, and of each registry under its own."""
+    process_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +92,29 @@ def prepare(directory: Path, port: int) -> Home:
     return home
 
 
-def announce(home: Home, control_url: str, secret: str) -> None:
-    """Let other commands of this user find the running providers."""
-    path = home.directory / MARK
+def announce(directory: Path, lab: Lab) -> None:
+    """Let other commands of this user find the running lab."""
+    path = directory / MARK
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"control_url": control_url, "secret": secret, "ca": str(home.authority.ca_path)}, file)
+        json.dump(asdict(lab) | {"ca_path": str(lab.ca_path)}, file)
     fresh.replace(path)
 
 
 def is_dev(data_dir: Path) -> bool:
     """Whether a data directory belongs to a development index."""
-    return (data_dir.parent / MARK).exists()
+    # Also where the settings name a link to it.
+    return any((path.parent / MARK).exists() for path in (data_dir, data_dir.resolve()))
 
 
-def find(data_dir: Path) -> Lab:
-    """How to reach the providers beside this data directory. Raises `Misconfigured`."""
+def read(directory: Path) -> Lab | None:
+    """How to reach the lab of this directory; None when there is none."""
     try:
-        value = json.loads((data_dir.parent / MARK).read_text(encoding="utf-8"))
-        return Lab(str(value["control_url"]), str(value["secret"]), Path(str(value["ca"])))
+        value = json.loads((directory / MARK).read_text(encoding="utf-8"))
+        audiences = {str(name): str(audience) for name, audience in dict(value["audiences"]).items()}
+        texts = {name: str(value[name]) for name in ("control_url", "secret", "base_url", "proxy")}
+        return Lab(**texts, ca_path=Path(value["ca_path"]), audiences=audiences, process_id=int(value["process_id"]))
     except (OSError, ValueError, KeyError, TypeError):
-        raise Misconfigured(
-            "lab", "There are no simulated identity providers beside this index.", "Start `mintmark serve --dev` first."
-        ) from None
+        return None

@@ -5,75 +5,85 @@ Owns reading an order from JSON, with a sentence for every mistake. Leaves makin
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mintmark.core import strict_json
-from mintmark.core.names import gitlab_variable
-from mintmark.core.providers import BY_SLUG
-from mintmark.core.providers.model import Provider
-from mintmark.lab.kinds.model import PROTECTED_REF
+from mintmark.lab.kinds.model import PROTECTED_REF, BadOrder
+from mintmark.lab.places import Place
 
 BODY_MAX_BYTES = 64 * 1024
 AUDIENCE_MAX_CHARACTERS = 1000
+AUDIENCES_MAX = 20
 REF_MAX_CHARACTERS = 1000
 # Claims are written again, deeper inside a call stack than they were read.
 CLAIMS_MAX_DEPTH = 32
 
-_MEMBERS = frozenset({"issuer", "config", "claims", "audience", "ref", "old_subject"})
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
-
-
-class BadOrder(ValueError):
-    """The order cannot be read. The message is a sentence for people."""
+_MEMBERS = frozenset({"ci", "config", "claims", "audience", "audiences", "ref", "old_subject", "same_token"})
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """An identity to be made up: whose, and how it differs from an ordinary one."""
 
-    provider: Provider
+    place: Place
     config: Mapping[str, str]
     claims: Mapping[str, object] = field(default_factory=dict)
-    audience: str | None = None
+    audiences: tuple[str, ...] = ()
+    """Of the tokens that the job finds. The first counts where there is one token."""
     ref: str = PROTECTED_REF
     old_subject: bool = False
+    same_token: bool = False
+    """The token that was made last for such an order, not a fresh one."""
+
+    @property
+    def audience(self) -> str | None:
+        """The first audience."""
+        return self.audiences[0] if self.audiences else None
+
+    def wanted_audience(self) -> str:
+        """The first audience; raises `BadOrder` where there is none."""
+        if not self.audiences:
+            raise BadOrder("The body has no audience.")
+        return self.audiences[0]
 
 
-def parse_order(body: bytes, issuers: Collection[str]) -> Order:
-    """Read an order for one of these issuers; raises `BadOrder`."""
-    try:
-        value = strict_json.parse(body)
-    except strict_json.NotStrictJson as error:
-        raise BadOrder(f"The body is not a JSON object: {error}.") from None
-    if not isinstance(value, dict):
-        raise BadOrder("The body is not a JSON object.")
+def parse_order(body: bytes, places: Mapping[str, Place]) -> Order:
+    """Read an order for one of these places; raises `BadOrder`."""
+    value = json_object(body)
     unknown = sorted(value.keys() - _MEMBERS)
     if unknown:
         raise BadOrder(f"The body has an unknown member {unknown[0]!r}; there are {', '.join(sorted(_MEMBERS))}.")
-    issuer = value.get("issuer")
-    if not isinstance(issuer, str) or issuer not in issuers:
-        raise BadOrder(f"issuer must be one of {', '.join(sorted(issuers))}.")
+    ci = value.get("ci")
+    if not isinstance(ci, str) or ci not in places:
+        raise BadOrder(f"ci must be one of {', '.join(sorted(places))}.")
     config = _object(value, "config")
     if not all(isinstance(text, str) for text in config.values()):
         raise BadOrder("config must hold strings only.")
     claims = _object(value, "claims")
     if not _is_shallow(claims):
         raise BadOrder(f"claims must not be nested deeper than {CLAIMS_MAX_DEPTH} levels.")
-    old_subject = value.get("old_subject", False)
-    if not isinstance(old_subject, bool):
-        raise BadOrder("old_subject must be true or false.")
-    audience = value.get("audience")
     return Order(
-        BY_SLUG[issuer],
+        places[ci],
         config,
         claims,
-        None if audience is None else parse_audience(audience),
+        _audiences(value),
         _ref(value.get("ref", PROTECTED_REF)),
-        old_subject,
+        _flag(value, "old_subject"),
+        _flag(value, "same_token"),
     )
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object in a body; raises `BadOrder`."""
+    try:
+        value = strict_json.parse(body)
+    except strict_json.NotStrictJson as error:
+        raise BadOrder(f"The body is not a JSON object: {error}.") from None
+    if not isinstance(value, dict):
+        raise BadOrder("The body is not a JSON object.")
+    return value
 
 
 def parse_audience(value: object) -> str:
@@ -83,21 +93,29 @@ def parse_audience(value: object) -> str:
     return value
 
 
-def audience_variable(audience: str) -> str:
-    """The job variable for a GitLab token with this audience; raises `BadOrder` where no shell could set it."""
-    name = gitlab_variable(audience)
-    if not _VARIABLE.match(name):
-        raise BadOrder(
-            f"The audience {audience!r} makes no name of a variable; use letters, digits and _, a letter first."
-        )
-    return name
-
-
 def _object(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     member = value.get(name, {})
     if not isinstance(member, dict):
         raise BadOrder(f"{name} must be an object.")
     return member
+
+
+def _flag(value: Mapping[str, Any], name: str) -> bool:
+    flag = value.get(name, False)
+    if not isinstance(flag, bool):
+        raise BadOrder(f"{name} must be true or false.")
+    return flag
+
+
+def _audiences(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """One audience, or several: a job may find a token for each."""
+    one, several = value.get("audience"), value.get("audiences", [])
+    if not isinstance(several, list) or len(several) > AUDIENCES_MAX:
+        raise BadOrder(f"audiences must be a list of at most {AUDIENCES_MAX} strings.")
+    if one is not None and several:
+        raise BadOrder("The body has both audience and audiences; leave one of them out.")
+    found = [parse_audience(each) for each in (several if one is None else [one])]
+    return tuple(dict.fromkeys(found))
 
 
 def _ref(value: object) -> str:

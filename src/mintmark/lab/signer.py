@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Mapping
 
 from joserfc import jws
@@ -26,6 +27,13 @@ class Signer:
         self._kid = kid
         self._key: Key | None = None
         self._former: tuple[str, Key] | None = None
+        # Made in a thread beside the loop, or by whoever needs it first.
+        self._making = threading.Lock()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a key that somebody may have seen."""
+        return self._key is not None or self._former is not None
 
     @property
     def kid(self) -> str:
@@ -62,10 +70,15 @@ class Signer:
         self._former = None if same_kid else (kid, former)
         self._kid = kid if same_kid else None
 
+    def prepare(self) -> None:
+        """Make the key now, if it is not made yet. May be called from any thread."""
+        self._current()
+
     def _current(self) -> Key:
-        if self._key is None:
-            self._key = self._make()
-        return self._key
+        with self._making:
+            if self._key is None:
+                self._key = self._make()
+            return self._key
 
     def _make(self) -> Key:
         curve = CURVES.get(self.algorithm)

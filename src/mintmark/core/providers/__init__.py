@@ -1,5 +1,6 @@
 """The providers this index knows, in the order in which people see them."""
 
+from mintmark.core.providers.azure_devops import AZURE_DEVOPS
 from mintmark.core.providers.bitbucket import BITBUCKET
 from mintmark.core.providers.buildkite import BUILDKITE
 from mintmark.core.providers.circleci import CIRCLECI
@@ -11,6 +12,7 @@ from mintmark.core.providers.jenkins import JENKINS
 from mintmark.core.providers.kubernetes import KUBERNETES
 from mintmark.core.providers.model import Provider
 from mintmark.core.providers.semaphore import SEMAPHORE
+from mintmark.core.providers.vault import VAULT
 
 PROVIDERS: tuple[Provider, ...] = (
     GITHUB,
@@ -19,9 +21,11 @@ PROVIDERS: tuple[Provider, ...] = (
     CIRCLECI,
     SEMAPHORE,
     FORGEJO,
+    AZURE_DEVOPS,
     BITBUCKET,
     JENKINS,
     CODEFRESH,
     KUBERNETES,
+    VAULT,
 )
 BY_SLUG = {provider.slug: provider for provider in PROVIDERS}

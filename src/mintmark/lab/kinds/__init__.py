@@ -1,5 +1,6 @@
 """The kinds of CI systems that the lab can play, in the order of the provider tables."""
 
+from mintmark.lab.kinds.azure_devops import KIND as AZURE_DEVOPS
 from mintmark.lab.kinds.bitbucket import KIND as BITBUCKET
 from mintmark.lab.kinds.buildkite import KIND as BUILDKITE
 from mintmark.lab.kinds.circleci import KIND as CIRCLECI
@@ -11,6 +12,7 @@ from mintmark.lab.kinds.jenkins import KIND as JENKINS
 from mintmark.lab.kinds.kubernetes import KIND as KUBERNETES
 from mintmark.lab.kinds.model import Kind
 from mintmark.lab.kinds.semaphore import KIND as SEMAPHORE
+from mintmark.lab.kinds.vault import KIND as VAULT
 
 KINDS: tuple[Kind, ...] = (
     GITHUB,
@@ -19,9 +21,11 @@ KINDS: tuple[Kind, ...] = (
     CIRCLECI,
     SEMAPHORE,
     FORGEJO,
+    AZURE_DEVOPS,
     BITBUCKET,
     JENKINS,
     CODEFRESH,
     KUBERNETES,
+    VAULT,
 )
 BY_SLUG: dict[str, Kind] = {kind.slug: kind for kind in KINDS}

@@ -57,7 +57,9 @@ def claims(job: Job, now: int) -> dict[str, object]:
 def equip(desk: Desk) -> Equipment:
     """The agent, and the variable by which clients know that it is there."""
     return Equipment(
-        {"BUILDKITE": "true"}, {"buildkite-agent": script("buildkite_agent")}, {REQUEST_FILE: request_of(desk)}
+        {"CI": "true", "BUILDKITE": "true"},
+        {"buildkite-agent": script("buildkite_agent")},
+        {REQUEST_FILE: request_of(desk)},
     )
 
 

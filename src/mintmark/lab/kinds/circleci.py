@@ -38,7 +38,9 @@ def equip(desk: Desk) -> Equipment:
 
     The variables with ready-made tokens are not set: their issuer is the organization's, and the lab is the shared one.
     """
-    return Equipment({"CIRCLECI": "true"}, {"circleci": script("circleci")}, {REQUEST_FILE: request_of(desk)})
+    return Equipment(
+        {"CI": "true", "CIRCLECI": "true"}, {"circleci": script("circleci")}, {REQUEST_FILE: request_of(desk)}
+    )
 
 
 KIND = Kind("circleci", Paths("/circleci", "/circleci/.well-known/jwks-pub.json"), claims, equip, jti=False)

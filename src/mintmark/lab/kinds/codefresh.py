@@ -48,6 +48,7 @@ def equip(desk: Desk) -> Equipment:
     """The two variables of every build, and the one that the step `obtain-oidc-id-token` sets."""
     return Equipment(
         {
+            "CI": "true",
             "CF_OIDC_REQUEST_URL": desk.codefresh_request_url(),
             "CF_OIDC_REQUEST_TOKEN": desk.request_secret(),
             "ID_TOKEN": desk.token(desk.wanted_audience()),

@@ -62,6 +62,7 @@ def equip(desk: Desk) -> Equipment:
     return Equipment(
         {
             "FORGEJO_ACTIONS": "true",
+            "CI": "true",
             "GITHUB_ACTIONS": "true",
             "ACTIONS_ID_TOKEN_REQUEST_URL": desk.request_url(),
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": desk.request_secret(),

@@ -108,6 +108,7 @@ def equip(desk: Desk) -> Equipment:
     """The runner's variables."""
     return Equipment(
         {
+            "CI": "true",
             "GITHUB_ACTIONS": "true",
             "ACTIONS_ID_TOKEN_REQUEST_URL": desk.request_url(),
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": desk.request_secret(),

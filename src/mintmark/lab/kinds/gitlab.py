@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from mintmark.core.names import gitlab_variable
 from mintmark.lab.kinds.model import (
     PROTECTED_REF,
+    BadOrder,
     Desk,
     Equipment,
     Job,
@@ -14,10 +18,10 @@ from mintmark.lab.kinds.model import (
     is_branch_or_tag,
     stable_id,
 )
-from mintmark.lab.orders import audience_variable
 
 LIFETIME_SECONDS = 3600
 BACKDATE_SECONDS = 5
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
 
 
 def claims(job: Job, now: int) -> dict[str, object]:
@@ -77,9 +81,24 @@ def _environment(job: Job) -> dict[str, object]:
 
 
 def equip(desk: Desk) -> Equipment:
-    """The variable of one `id_tokens` entry: the job cannot ask for another token."""
-    audience = desk.wanted_audience()
-    return Equipment({"GITLAB_CI": "true", audience_variable(audience): desk.token(audience)})
+    """The variables of `id_tokens` entries, one for each audience: the job cannot ask for another token."""
+    tokens: dict[str, str] = {}
+    for audience in desk.wanted_audiences():
+        name = audience_variable(audience)
+        if name in tokens:
+            raise BadOrder(f"Two audiences make the variable {name}; order them one at a time.")
+        tokens[name] = desk.token(audience)
+    return Equipment({"CI": "true", "GITLAB_CI": "true", **tokens})
+
+
+def audience_variable(audience: str) -> str:
+    """The job variable for a token with this audience; raises `BadOrder` where no shell could set it."""
+    name = gitlab_variable(audience)
+    if not _VARIABLE.match(name):
+        raise BadOrder(
+            f"The audience {audience!r} makes no name of a variable; use letters, digits and _, a letter first."
+        )
+    return name
 
 
 # Under a relative root.

@@ -23,6 +23,7 @@ def equip(desk: Desk) -> Equipment:
     """What `withCredentials` binds for both kinds of credentials. A pipeline chooses these variables' names."""
     token = desk.token(desk.wanted_audience())
     variables = {
+        "CI": "true",
         "JENKINS_URL": desk.issuer_url().removesuffix("oidc"),
         "ID_TOKEN": token,
         "ID_TOKEN_FILE": f"{JOB_FOLDER}/{TOKEN_FILE}",

@@ -22,6 +22,10 @@ class ImpossibleJob(ValueError):
     """No job of this provider could look like this. The message is a sentence for people."""
 
 
+class BadOrder(ValueError):
+    """What was ordered cannot be read. The message is a sentence for people."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a builder of claims starts from."""
@@ -64,7 +68,10 @@ class Desk(Protocol):
         """An identity token, now."""
 
     def wanted_audience(self) -> str:
-        """The audience of the order; raises `BadOrder` when it names none."""
+        """The first audience of the order; raises `BadOrder` when it names none."""
+
+    def wanted_audiences(self) -> tuple[str, ...]:
+        """All audiences of the order, where a job has a token for each; raises `BadOrder` when it names none."""
 
     def issuer_url(self) -> str:
         """The URL of the job's issuer, as `iss` says it."""
@@ -77,6 +84,15 @@ class Desk(Protocol):
 
     def codefresh_request_url(self) -> str:
         """The same, Codefresh's way: `?audience=` is added, and the secret is the whole Authorization header."""
+
+    def azure_request_url(self) -> str:
+        """The same, Azure's way: a POST to this URL with `?api-version=`."""
+
+    def vault_url(self) -> str:
+        """What Vault's programs take for its address: they add `/v1/…`."""
+
+    def vault_token(self) -> str:
+        """Their token, in the form of Vault's."""
 
 
 @dataclass(frozen=True, slots=True)

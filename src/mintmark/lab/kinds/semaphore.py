@@ -53,7 +53,7 @@ def claims(job: Job, now: int) -> dict[str, object]:
 
 def equip(desk: Desk) -> Equipment:
     """The variable with the job's only token. Its audience is the organization's URL, whatever the job wishes."""
-    return Equipment({"SEMAPHORE": "true", "SEMAPHORE_OIDC_TOKEN": desk.token(desk.issuer_url())})
+    return Equipment({"CI": "true", "SEMAPHORE": "true", "SEMAPHORE_OIDC_TOKEN": desk.token(desk.issuer_url())})
 
 
 KIND = Kind("semaphore", Paths("/semaphore", "/semaphore/.well-known/jwks.json"), claims, equip)

@@ -33,7 +33,7 @@ def ask(audience: str, omit: Iterable[str] = ()) -> str:
     except HTTPError as error:
         sys.exit(f"The lab gives no token: {_message(error)}")
     except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
-        sys.exit(f"The lab gives no token: {error}. Is `mintmark serve --dev` running?")
+        sys.exit(f"The lab gives no token: {error}. Is the lab still running?")
 
 
 def _message(error: HTTPError) -> str:
