@@ -6,6 +6,7 @@ DEMO := build/demo-$(VERSION)
 TEST := build/test-$(VERSION)
 REAL := build/real-$(VERSION)
 PEERS := build/peers
+UPLOADERS := build/uploaders
 # Packages come from the requirement files alone, so that only what their hashes allow is installed.
 INSTALL = -m pip --disable-pip-version-check install --quiet --require-hashes
 THIS = -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
@@ -25,7 +26,7 @@ check: $(TEST)/ready
 	$(TEST)/bin/lint-imports --no-cache --verbose > build/imports.txt || { cat build/imports.txt; exit 1; }
 	$(TEST)/bin/python docs/derive.py --check
 
-test-real: $(REAL)/ready
+test-real: $(REAL)/ready $(UPLOADERS)/ready
 	@[ -d tests/real/node_modules ] || ! command -v npm >/dev/null || (cd tests/real && npm ci --silent)
 	$(REAL)/bin/python -m pytest -q -m real tests/real
 
@@ -65,4 +66,11 @@ $(REAL)/ready: requirements/real.txt pyproject.toml
 	$(PYTHON) -m venv $(REAL)
 	$(REAL)/bin/python $(INSTALL) -r requirements/real.txt
 	$(REAL)/bin/python $(THIS)
+	touch $@
+
+# Other people's tools stay in an environment of their own: what they need is not what ours needs. The file names all
+# of it; pip would look for an unpinned one where a package is asked for by another with an extra.
+$(UPLOADERS)/ready: requirements/uploaders.txt
+	$(PYTHON) -m venv $(UPLOADERS)
+	$(UPLOADERS)/bin/python $(INSTALL) --no-deps -r requirements/uploaders.txt
 	touch $@

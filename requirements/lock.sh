@@ -18,3 +18,4 @@ compile requirements/test.txt pyproject.toml requirements/demo.in requirements/t
 compile requirements/real.txt pyproject.toml requirements/demo.in requirements/test.in requirements/real.in \
     -c requirements/test.txt
 pin requirements/peers.txt requirements/peers.in
+pin requirements/uploaders.txt requirements/uploaders.in

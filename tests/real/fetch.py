@@ -60,7 +60,7 @@ def options_of(filename: str) -> list[str]:
     ]
 
 
-def fetch_files(wanted: Mapping[str, str]) -> Path:
+def fetch_files(wanted: Mapping[str, str], built_with: str = BUILT_WITH) -> Path:
     """The folder in which all of `wanted` lie: file names and their digests. Skips the test when they cannot be had."""
     folder = KEPT / "files"
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def fetch_files(wanted: Mapping[str, str]) -> Path:
         if not _is_there(folder / name, sha256):
             runs.setdefault(tuple(options_of(name)), {})[name] = sha256
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for trouble in pool.map(lambda options: _fetch(folder, options, runs[options]), runs):
+        for trouble in pool.map(lambda options: _fetch(folder, options, runs[options], built_with), runs):
             if trouble:
                 pytest.skip(trouble)
     return folder
@@ -97,25 +97,26 @@ def _is_there(path: Path, sha256: str) -> bool:
     return path.is_file() and sha256_of(path) == sha256
 
 
-def _fetch(folder: Path, options: Iterable[str], wanted: Mapping[str, str]) -> str:
+def _fetch(folder: Path, options: Iterable[str], wanted: Mapping[str, str], built_with: str) -> str:
     """Get some files; what went wrong, or nothing."""
     with TemporaryDirectory(dir=KEPT) as fresh:
         pins = Path(fresh) / "pins.txt"
         releases = {name: "==".join(release_of(name)) for name in wanted}
         pins.write_text("".join(f"{releases[name]} --hash=sha256:{sha256}\n" for name, sha256 in wanted.items()))
-        trouble = _download([*options, "-r", str(pins)], Path(fresh))
+        trouble = _download([*options, "-r", str(pins)], Path(fresh), built_with)
         if not trouble:
             for name in wanted:
                 (Path(fresh) / name).rename(folder / name)
     return trouble
 
 
-def _download(options: Iterable[str], into: Path) -> str:
-    built_with = KEPT / "built-with.txt"
-    built_with.write_text(BUILT_WITH)
+def _download(options: Iterable[str], into: Path, built_with: str = BUILT_WITH) -> str:
+    # Downloads run side by side: one file for each content.
+    constraints = KEPT / f"built-with-{hashlib.sha256(built_with.encode()).hexdigest()[:8]}.txt"
+    constraints.write_text(built_with)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps", "--require-hashes"]
     done = subprocess.run(
-        [*pip, "--build-constraint", str(built_with), "--quiet", "--dest", str(into), *options],
+        [*pip, "--build-constraint", str(constraints), "--quiet", "--dest", str(into), *options],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
