@@ -22,6 +22,13 @@ from support.server import Server, developing, listens
 PRINT = "import os, sys; print('\\n'.join(f'{k}={v}' for k, v in os.environ.items())); sys.exit(7)"
 
 
+@pytest.fixture(autouse=True)
+def no_other_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labs that run on this machine are not those of these tests."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("MINTMARK_LAB", raising=False)
+
+
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One development index for the tests of this file; it must stop cleanly after all of them."""
@@ -134,6 +141,30 @@ def test_mistakes_in_an_order(dev: Server, command: list[str], arguments: list[s
     assert message in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--claim", "user_logn=eve"], "Use one of user_login"),
+        (["--claim", "nonsense=1"], "or add --any-claim"),
+        (["--claim", "exp:=soon"], "is no NAME:=JSON"),
+        (["--claim", "exp:=" + "[" * 100_000], "is no NAME:=JSON"),
+        (["--claim", "exp:=NaN"], "The body is not a JSON object"),
+        (["--claim", "exp=1", "--claim", "exp:=2"], "comes twice"),
+        (["--claim", ":=1"], "names no claim"),
+        (["--audience", ""], "audience must be a string of 1 to 1000 characters"),
+        (["--field", "workflow=\udcff"], "is no value for workflow"),
+        (["--ci", "gitlb"], "'gitlb' is not one of 'github'"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else " ".join(value)[:40].encode("ascii", "replace").decode(),
+)
+def test_more_mistakes_in_an_order(dev: Server, arguments: list[str], message: str) -> None:
+    """Both commands read them in the same way."""
+    done = dev.run("lab", "token", "--ci", "gitlab", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_command_sees_the_simulated_job_and_nothing_of_the_real_one(dev: Server) -> None:
     real = {"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_URL": "https://real.example", "BUILDKITE": "true"}
     done = dev.run("lab", "run", "--ci", "gitlab", "--", sys.executable, "-c", PRINT, **real, no_proxy="x", KEPT="yes")
@@ -145,6 +176,28 @@ def test_a_command_sees_the_simulated_job_and_nothing_of_the_real_one(dev: Serve
     assert seen["SSL_CERT_FILE"] == seen["REQUESTS_CA_BUNDLE"] == seen["PIP_CERT"] == str(dev.ca)
     assert "localhost" in seen["NO_PROXY"]
     assert "localhost" in seen["no_proxy"]
+
+
+def test_claims_as_ordered(dev: Server) -> None:
+    claims = (
+        *("--claim", "exp:=7", "--claim", "sub:=null", "--claim", "pipeline_id:=[1]", "--claim", "user_login=eve"),
+        *("--claim", "color=red", "--any-claim"),
+    )
+    done = dev.run("lab", "token", "--ci", "gitlab", *claims)
+    assert done.returncode == 0, done.stderr
+    seen = jwt.read(done.stdout.strip()).claims
+    assert (seen["exp"], seen["pipeline_id"], seen["user_login"], seen["color"]) == (7, [1], "eve", "red")
+    assert "sub" not in seen
+
+
+def test_several_audiences(dev: Server) -> None:
+    audiences = ("--audience", "one", "--audience", "two", "--audience", "one")
+    done = dev.run("lab", "run", "--ci", "gitlab", *audiences, "--", sys.executable, "-c", PRINT)
+    tokens = {name: value for name, value in variables_of(done.stdout).items() if name.endswith("_ID_TOKEN")}
+    assert {name: jwt.read(token).claims["aud"] for name, token in tokens.items()} == {
+        "ONE_ID_TOKEN": "one",
+        "TWO_ID_TOKEN": "two",
+    }
 
 
 @pytest.mark.parametrize(("ci", "command"), [("buildkite", "buildkite-agent"), ("circleci", "circleci")])
@@ -176,7 +229,7 @@ def test_a_github_job_asks_for_its_token_itself(dev: Server) -> None:
         (["true"], 0, ""),
         (["sh", "-c", "exit 3"], 3, ""),
         (["sh", "-c", "kill -TERM $$"], 128 + 15, ""),
-        (["no-such-command"], 127, "There is no command 'no-such-command' on PATH."),
+        (["no-such-command"], 127, "There is no command 'no-such-command' on PATH. Install it, or give its path."),
         (["/"], 126, "'/' cannot be run: Permission denied."),
     ],
 )
@@ -193,11 +246,12 @@ def test_options_of_the_command_are_its_own(dev: Server) -> None:
 # -- without a development index --------------------------------------------------------------------------------------
 
 
-def test_without_a_development_index(shell: Shell) -> None:
+def test_without_a_lab(shell: Shell) -> None:
     for arguments in (["token", "--ci", "gitlab"], ["run", "--ci", "gitlab", "--", "true"]):
         done = shell("lab", *arguments)
         assert (done.code, done.out) == (78, "")
-        assert "Start `mintmark serve --dev` first." in done.err
+        assert "No lab runs." in done.err
+        assert "Start `mintmark lab up` (or `mintmark serve --dev`)" in done.err
 
 
 def test_beside_one_that_was_stopped(shell: Shell, dev: Server) -> None:

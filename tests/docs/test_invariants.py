@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from e2e.dev_index import Dev
+from mintmark.assemble_lab import Wishes, _Lab
 from mintmark.core.errors import Misconfigured
 from mintmark.core.jwks import ALGORITHMS, parse_key_set
 from mintmark.core.jwt import LEEWAY_SECONDS, TokenRules, VerifiedClaims, read, verify
@@ -102,3 +104,13 @@ def test_the_mark_comes_before_the_trust(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     assert Dev(tmp_path, port).mintmark("issuer", "list").startswith("No issuer is trusted yet.")
+
+
+async def test_the_mark_of_a_lab_comes_before_the_trust(tmp_path: Path) -> None:
+    """Where the mark cannot be written, a lab has no data yet."""
+    (tmp_path / "lab.json" / "in the way").mkdir(parents=True)
+    async with AsyncExitStack() as last_first:
+        with pytest.raises(OSError, match=r"lab\.json"):
+            await _Lab(Wishes(), tmp_path, last_first).start()
+    assert (tmp_path / "mintmark.toml").exists()
+    assert not (tmp_path / "data").exists()

@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from mintmark.lab.child import NotStarted, run_child
+from mintmark.lab.child import NotStarted, endings, run_child
 
 
 def python(script: str) -> list[str]:
@@ -67,3 +68,40 @@ def test_being_told_to_end_reaches_the_command(number: signal.Signals, tmp_path:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.stdout.read() == "cleaned up 5\n"
+
+
+def test_a_private_folder_goes_whatever_ends_it(tmp_path: Path) -> None:
+    """A signal that comes when no command runs, and one that comes while it cleans up."""
+    script = (
+        "import os, pathlib, signal, sys\n"
+        "from mintmark.lab.child import private_folder\n"
+        f"with private_folder('job-', pathlib.Path({str(tmp_path)!r})) as folder:\n"
+        "    (folder / 'secret').write_text('x')\n"
+        "    os.kill(os.getpid(), int(sys.argv[1]))\n"
+    )
+    for number, code in ((signal.SIGTERM, 128 + 15), (signal.SIGHUP, 128 + 1), (signal.SIGINT, -2)):
+        done = subprocess.run([*python(script), str(int(number))], capture_output=True, check=False)
+        assert (done.returncode, list(tmp_path.iterdir())) == (code, []), done.stderr
+
+
+def test_a_command_gets_its_time_to_end() -> None:
+    """However long it has run before; and none of the threads that would have killed it is left."""
+    before = threading.active_count()
+    script = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+        "signal.pause()\n"
+    )
+    assert run_child(python(script), os.environ) == 5
+    assert threading.active_count() == before
+
+
+def test_under_nohup_no_handler_is_set() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert signal.SIGHUP not in endings()
+        script = "import signal, sys; sys.exit(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+        assert run_child(python(script), os.environ) == 1
+    finally:
+        signal.signal(signal.SIGHUP, former)

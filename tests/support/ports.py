@@ -17,12 +17,18 @@ _used: set[int] = set()
 
 def free_port() -> int:
     """A port that is free, and so is the one behind it. Never the same one twice in a process."""
+    return free_ports(2)
+
+
+def free_ports(number: int) -> int:
+    """The first of so many free ports side by side. Never the same ones twice in a process."""
     for _ in range(1000):
         port = _ORDER.choice(RANGE)
-        if port not in _used and _is_free(port) and _is_free(port + 1):
-            _used.add(port)
+        wanted = set(range(port, port + number))
+        if not wanted & _used and all(map(_is_free, wanted)):
+            _used.update(wanted)
             return port
-    raise AssertionError("no two free ports side by side")
+    raise AssertionError(f"no {number} free ports side by side")
 
 
 def _is_free(port: int) -> bool:

@@ -82,6 +82,7 @@ def run_child(command: Sequence[str], environment: Mapping[str, str]) -> int:
         finally:
             for killer in killers:
                 killer.cancel()
+                killer.join()
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class LabDirectory:
     """A directory of one lab, removed with everything in it at the end."""
 
     def __init__(self, parent: Path | None = None) -> None:
+        unborn: Path | None = None
         try:
             parent = parent or _home_of_labs()
             unborn = Path(tempfile.mkdtemp(prefix=_UNBORN_PREFIX, dir=parent))
@@ -39,6 +40,8 @@ class LabDirectory:
             path = unborn.with_name(PREFIX + unborn.name.removeprefix(_UNBORN_PREFIX))
             unborn.rename(path)
         except OSError as error:
+            if unborn is not None:
+                shutil.rmtree(unborn, ignore_errors=True)
             raise Misconfigured(
                 "TMPDIR",
                 f"No temporary directory can be made{f' in {parent}' if parent else ''}: {error.strerror}.",
