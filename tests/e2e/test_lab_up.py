@@ -17,6 +17,7 @@ import pytest
 
 from mintmark.lab.places import LAB_PLACES
 from support.lab import MINTMARK, LabProcess, environment, eventually, lab_up, mintmark, starting
+from support.signals import as_at_a_terminal
 
 PYTHON = sys.executable
 
@@ -194,6 +195,7 @@ def test_a_closed_terminal_ends_lab_and_command(folder: Path) -> None:
     script = f"import os, signal; open({str(said)!r}, 'w').write(str(os.getpid()) + ' '); signal.pause()"
     child, terminal = pty.fork()
     if child == 0:  # pragma: no cover - another process
+        as_at_a_terminal()
         os.execve(PYTHON, [*MINTMARK, "lab", "up", "--", PYTHON, "-c", script], environment(folder))
     try:
         eventually(lambda: said.exists() and said.read_text().endswith(" "), 60)
@@ -276,6 +278,7 @@ def running_job(lab: LabProcess, script: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=as_at_a_terminal,
     )
 
 
@@ -317,6 +320,7 @@ def test_a_closed_terminal_ends_a_job(lab: LabProcess, tmp_path: Path) -> None:
     script = f"import os, signal; open({str(said)!r}, 'w').write(str(os.getpid()) + ' '); signal.pause()"
     child, terminal = pty.fork()
     if child == 0:  # pragma: no cover - another process
+        as_at_a_terminal()
         command = [*MINTMARK, "lab", "run", "--lab", str(lab.directory), "--ci", "jenkins", "--", PYTHON, "-c", script]
         os.execve(PYTHON, command, environment(lab.folder))
     try:

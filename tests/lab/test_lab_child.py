@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mintmark.lab.child import NotStarted, endings, run_child
+from support.signals import as_at_a_terminal
 
 
 def python(script: str) -> list[str]:
@@ -62,7 +63,7 @@ def test_being_told_to_end_reaches_the_command(number: signal.Signals, tmp_path:
         f"code = run_child([sys.executable, '-c', {child!r}], os.environ)\n"
         "print('cleaned up', code, flush=True)\n"
     )
-    process = subprocess.Popen(python(parent), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(python(parent), stdout=subprocess.PIPE, text=True, preexec_fn=as_at_a_terminal)
     assert process.stdout is not None
     with process:
         assert process.stdout.readline() == "ready\n"
@@ -80,7 +81,8 @@ def test_a_private_folder_goes_whatever_ends_it(tmp_path: Path) -> None:
         "    os.kill(os.getpid(), int(sys.argv[1]))\n"
     )
     for number, code in ((signal.SIGTERM, 128 + 15), (signal.SIGHUP, 128 + 1), (signal.SIGINT, -2)):
-        done = subprocess.run([*python(script), str(int(number))], capture_output=True, check=False)
+        command = [*python(script), str(int(number))]
+        done = subprocess.run(command, capture_output=True, check=False, preexec_fn=as_at_a_terminal)
         assert (done.returncode, list(tmp_path.iterdir())) == (code, []), done.stderr
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from support.signals import as_at_a_terminal
+
 RUN_SECONDS = 100.0
 END_SECONDS = 30.0
 POLL_SECONDS = 0.05
@@ -81,6 +83,7 @@ class Folder:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=as_at_a_terminal,
         )
 
     def run(self, content: str, *options: str, ini: str = "") -> tuple[int, str]:

@@ -17,6 +17,7 @@ from typing import IO, Any, AnyStr
 
 from mintmark.lab.home import read
 from mintmark.lab.remote import Remote
+from support.signals import as_at_a_terminal
 
 START_SECONDS = 60.0
 END_SECONDS = 30.0
@@ -112,6 +113,7 @@ def starting(folder: Path, *words: str, **more: str) -> Iterator[LabProcess]:
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
+            preexec_fn=as_at_a_terminal,
         )
         try:
             yield LabProcess(process, folder, errors)
