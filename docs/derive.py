@@ -54,6 +54,7 @@ UNCONFIRMED = (
     "**Not everything here is confirmed**: the vendor does not document every claim that is checked. Compare a token "
     "of your own with this page before you rely on it."
 )
+OWN_RULES = "The rules that the publisher has: [how to write them](../generic-rules.md)."
 # The host of every example: derived names in the documentation are those of this one.
 EXAMPLE_HOST = "pkgs.example.com"
 
@@ -61,229 +62,6 @@ _BLOCK = re.compile(
     r"(?P<begin><!-- derived:begin (?P<name>[a-z0-9-]+) -->\n)(?P<body>.*?)(?P<end><!-- derived:end -->)", re.DOTALL
 )
 _TYPES = {str: "text", int: "whole number", bool: "true or false", list: "list of texts"}
-
-CI_FILES = {
-    "github": """\
-# .github/workflows/release.yml
-name: release
-on:
-  push:
-    tags: ["v*"]
-jobs:
-  publish:
-    runs-on: ubuntu-latest
-    environment: release
-    permissions:
-      contents: read
-      id-token: write        # lets the job ask GitHub for an identity token
-    steps:
-      - uses: actions/checkout@v4
-      - uses: astral-sh/setup-uv@v6
-      - run: uv build
-      - run: uv publish --publish-url https://HOST/acme/legacy/
-""",
-    "gitlab": """\
-# .gitlab-ci.yml
-publish:
-  environment: release
-  rules:
-    - if: $CI_COMMIT_TAG
-  id_tokens:
-    VARIABLE:
-      aud: AUDIENCE
-  script:                    # in an image that has uv
-    - uv build
-    - uv publish --publish-url https://HOST/acme/legacy/
-""",
-    "buildkite": """\
-# .buildkite/pipeline.yml
-steps:
-  - key: publish
-    if: build.tag =~ /^v/
-    agents:
-      queue: release           # agents that have uv
-    env:
-      BUILDKITE_OIDC_TOKEN_CLAIMS: organization_id,pipeline_id
-    commands:
-      - uv build
-      - uv publish --publish-url https://HOST/acme/legacy/
-""",
-    "circleci": """\
-# .circleci/config.yml
-version: 2.1
-jobs:
-  publish:
-    docker:
-      - image: your-image      # one that has uv
-    steps:
-      - checkout
-      - run: uv build
-      - run: uv publish --publish-url https://HOST/acme/legacy/
-workflows:
-  release:
-    jobs:
-      - publish:
-          context: release     # its restrictions say who may publish
-          filters:
-            tags:
-              only: /^v.*/
-            branches:
-              ignore: /.*/
-""",
-    "semaphore": """\
-# .semaphore/semaphore.yml
-version: v1.0
-name: release
-agent:
-  machine:
-    type: e1-standard-2
-    os_image: ubuntu2404
-blocks:
-  - name: publish
-    run:
-      when: "tag =~ '^v'"
-    task:
-      jobs:
-        - name: publish
-          commands:            # on a machine that has uv
-            - checkout
-            - uv build
-            # uv does not know Semaphore, but takes the token from this variable as in GitLab CI.
-            - export GITLAB_CI=true VARIABLE="$SEMAPHORE_OIDC_TOKEN"
-            - uv publish --publish-url https://HOST/acme/legacy/
-""",
-    "forgejo": """\
-# .forgejo/workflows/release.yml
-name: release
-on:
-  push:
-    tags: ["v*"]
-jobs:
-  publish:
-    runs-on: docker
-    enable-openid-connect: true    # lets the job ask Forgejo for an identity token
-    steps:
-      - uses: actions/checkout@v4
-      - run: uv build              # in an image that has uv
-      - run: uv publish --publish-url https://HOST/acme/legacy/
-""",
-    "azure-devops": """\
-# azure-pipelines.yml
-trigger:
-  tags:
-    include: ["v*"]
-steps:
-  - script: |                  # on an agent that has uv and jq
-      uv build
-      # uv does not know Azure Pipelines, but takes the token from this variable as in GitLab CI.
-      export GITLAB_CI=true VARIABLE="$(curl --silent --show-error --fail --request POST \\
-        --header "Authorization: Bearer $SYSTEM_ACCESSTOKEN" --header "Content-Length: 0" \\
-        "$SYSTEM_OIDCREQUESTURI?api-version=7.1" | jq --raw-output .oidcToken)"
-      uv publish --publish-url https://HOST/acme/legacy/
-    env:
-      SYSTEM_ACCESSTOKEN: $(System.AccessToken)    # no step has it unless it says so
-""",
-    "bitbucket": """\
-# bitbucket-pipelines.yml
-pipelines:
-  tags:
-    "v*":
-      - step:
-          deployment: production
-          oidc:
-            audiences:
-              - AUDIENCE
-          script:              # in an image that has uv
-            - uv build
-            # uv does not know Bitbucket, but takes the token from this variable as in GitLab CI.
-            - export GITLAB_CI=true VARIABLE="$BITBUCKET_STEP_OIDC_TOKEN"
-            - uv publish --publish-url https://HOST/acme/legacy/
-""",
-    "jenkins": """\
-// Jenkinsfile. The credential `mintmark` is an "OpenID Connect id token" with the audience
-// AUDIENCE
-pipeline {
-  agent any                    // one that has uv
-  stages {
-    stage('publish') {
-      steps {
-        sh 'uv build'
-        withCredentials([string(credentialsId: 'mintmark', variable: 'VARIABLE')]) {
-          // uv does not know Jenkins, but takes the token from this variable as in GitLab CI.
-          sh 'GITLAB_CI=true uv publish --publish-url https://HOST/acme/legacy/'
-        }
-      }
-    }
-  }
-}
-""",
-    "codefresh": """\
-# codefresh.yml, behind the step that clones the repository
-id_token:
-  title: Ask for an identity token
-  type: obtain-oidc-id-token
-  arguments:
-    AUDIENCE: AUDIENCE
-publish:
-  title: Publish
-  image: your-image            # one that has uv
-  working_directory: ${{clone}}
-  commands:
-    - uv build
-    # uv does not know Codefresh, but takes the token from this variable as in GitLab CI.
-    - export GITLAB_CI=true VARIABLE="$ID_TOKEN"
-    - uv publish --publish-url https://HOST/acme/legacy/
-""",
-    "kubernetes": """\
-# A Job whose pod publishes; its image has uv and the built files in /dist
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: publish
-  namespace: release
-spec:
-  template:
-    spec:
-      serviceAccountName: publisher
-      restartPolicy: Never
-      containers:
-        - name: publish
-          image: your-image
-          env:
-            - name: ID_TOKEN_FILE
-              value: /var/run/secrets/mintmark/token
-          command: [sh, -c]
-          args:
-            # uv does not know Kubernetes, but takes the token from this variable as in GitLab CI.
-            - >-
-              GITLAB_CI=true VARIABLE="$(cat "$ID_TOKEN_FILE")"
-              uv publish --publish-url https://HOST/acme/legacy/ /dist/*
-          volumeMounts:
-            - name: mintmark
-              mountPath: /var/run/secrets/mintmark
-              readOnly: true
-      volumes:
-        - name: mintmark
-          projected:
-            sources:
-              - serviceAccountToken:
-                  audience: AUDIENCE
-                  expirationSeconds: 600
-                  path: token
-""",
-    "vault": """\
-# In any job that has logged in to Vault, on a machine that has uv and vault. Once, as an administrator:
-#   vault write identity/oidc/key/publish allowed_client_ids=AUDIENCE
-#   vault write identity/oidc/role/publish key=publish ttl=10m client_id=AUDIENCE
-uv build
-# uv does not know Vault, but takes the token from this variable as in GitLab CI.
-export GITLAB_CI=true VARIABLE="$(vault read -field=token identity/oidc/token/publish)"
-uv publish --publish-url https://HOST/acme/legacy/
-""",
-}
-"""What a job of each provider needs, with HOST, AUDIENCE and VARIABLE to be filled in."""
-CI_LANGUAGES = {"jenkins": "groovy", "vault": "sh"}
-"""In which language that is, where it is not YAML."""
 
 
 # -- the pieces -------------------------------------------------------------------------------------------------------
@@ -361,10 +139,10 @@ def _keys(keys: Iterable[tuple[str, trust.Key]]) -> str:
 def _fields(provider: Provider) -> str:
     rows = (
         (
-            _code(field.name),
+            _code(field.written),
             "required" if field.required else "recommended" if field.immutable_id else "optional",
             field.explanation,
-            _code(f'"{field.example}"'),
+            _code(f"'{field.example}'" if '"' in field.example else f'"{field.example}"'),
         )
         for field in provider.fields
     )
@@ -383,9 +161,9 @@ def provider_fields() -> str:
 def ci_block(provider: Provider) -> str:
     """The CI file of a project that publishes to the example's host."""
     audience = derive_audience(EXAMPLE_HOST)
-    text = CI_FILES[provider.slug].replace("HOST", EXAMPLE_HOST).replace("VARIABLE", gitlab_variable(audience))
+    text = provider.job.replace("HOST", EXAMPLE_HOST).replace("VARIABLE", gitlab_variable(audience))
     # Codefresh's step has an argument of that name.
-    return _fenced(CI_LANGUAGES.get(provider.slug, "yaml"), re.sub("AUDIENCE(?!:)", audience, text))
+    return _fenced(provider.job_language, re.sub("AUDIENCE(?!:)", audience, text))
 
 
 def provider_page(slug: str) -> str:
@@ -409,11 +187,11 @@ def provider_page(slug: str) -> str:
             "## Fields of a publisher",
             _fields(provider),
             "## What is checked",
-            _table(("claim", "what it must be", "why"), rules),
+            _table(("claim", "what it must be", "why"), rules) if provider.rules else OWN_RULES,
             "## What never publishes",
             _table(("claim", "refused", "why"), refusals) if refusals else "Nothing beyond the rules above.",
             "## Ids that are never given away",
-            "\n".join(f"- `{field.name}`: {field.explanation}" for field in ids) or "The tokens hold none.",
+            "\n".join(f"- `{field.written}`: {field.explanation}" for field in ids) or "The tokens hold none.",
             "## The token",
             _token_facts(provider),
             "## The job",
@@ -430,6 +208,8 @@ def _token_facts(provider: Provider) -> str:
     looked_at |= {claim for refusal in provider.refuse for claim in refusal.claim[:1]}
     looked_at |= {path[0] for path in (provider.ref, provider.protected_ref, provider.lookup.claim) if path}
     looked_at |= {"iss", "aud", "exp", "iat", "nbf", "jti"}
+    unchecked = sorted(provider.known - looked_at)
+    pins = ["/".join(path) for path in provider.pins]
     again = "A job can ask for another one." if provider.reusable else "A job cannot ask for another one."
     hours = provider.max_lifetime_seconds / 3600
     return "\n".join(
@@ -437,9 +217,12 @@ def _token_facts(provider: Provider) -> str:
             f"- Longest life (`exp` - `iat`): {hours:g} hours. `max-token-lifetime-seconds` of the issuer changes it.",
             f"- Clocks may differ by {LEEWAY_SECONDS} seconds.",
             f"- `jti` is {'required' if provider.requires_jti else 'used where present'}. {again}",
-            f"- Publishers are found by `{'/'.join(provider.lookup.claim)}`.",
+            f"- Publishers are found by `{'/'.join(provider.lookup.claim)}`."
+            if provider.keys_of_claims is None
+            else "- Publishers are found by an `equals` rule: that of the immutable id, of `sub`, or another.",
             _ref_facts(provider),
-            "- Known and not checked: " + ", ".join(map(_code, sorted(provider.known - looked_at))) + ".",
+            *([f"- Learned at a publisher's first use: {', '.join(map(_code, pins))}."] if pins else []),
+            *([f"- Known and not checked: {', '.join(map(_code, unchecked))}."] if unchecked else []),
         ]
     )
 
@@ -564,6 +347,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "issuer-keys": lambda: _keys(trust.ISSUER_KEYS.items()),
     "publisher-keys": lambda: _keys(trust.PUBLISHER_KEYS.items()),
     "provider-fields": provider_fields,
+    "provider-pages": lambda: "\n".join(f"- [{each.title}](providers/{each.slug}.md)" for each in PROVIDERS),
     **{f"provider-{provider.slug}": partial(provider_page, provider.slug) for provider in PROVIDERS},
     # Each provider's page has its own in it; these two are in the README as well.
     **{f"ci-{slug}": partial(ci_block, BY_SLUG[slug]) for slug in ("github", "gitlab")},
@@ -591,6 +375,12 @@ def pages() -> list[Path]:
 def run(*, check: bool) -> int:
     """Write or compare every page; the exit code."""
     stale, used = 0, set()
+    for provider in PROVIDERS:
+        page = DOCS / "providers" / f"{provider.slug}.md"
+        if not check and not page.exists():
+            # People say the rest.
+            block = f"<!-- derived:begin provider-{provider.slug} -->\n<!-- derived:end -->"
+            page.write_text(f"# {provider.title}\n\n{block}\n", encoding="utf-8")
     for page in pages():
         text = page.read_text(encoding="utf-8")
         used |= {found["name"] for found in _BLOCK.finditer(text)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mintmark.core.errors import Rejected, Unavailable
+from mintmark.core.report_card import Line, bad, note
 from mintmark.service.directory import Directory
 from mintmark.service.fsck import Fsck
 from mintmark.service.limits import Limit
@@ -39,7 +41,10 @@ from mintmark.store.system import SystemClock, SystemEntropy
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from mintmark.service.explain import Explain
     from mintmark.service.importing import Import
+    from mintmark.service.mint_log import MintLog
+    from mintmark.store.issuer_probe import IssuerProbe
     from mintmark.store.keys_http import HttpKeys
     from mintmark.web.context import Services
 
@@ -119,6 +124,20 @@ class Index:
         app = build(self._services(keys, self._receiving), self._receiving)
         app.on_startup.append(self._start)
         return app
+
+    @cached_property
+    def explain(self) -> Explain:
+        """A dry run of an exchange."""
+        from mintmark.service.explain import Explain
+
+        return Explain(self.ledger, self.clock, self.settings.host_audience)
+
+    @cached_property
+    def mint_log(self) -> MintLog:
+        """What became of identity tokens."""
+        from mintmark.service.mint_log import MintLog
+
+        return MintLog(self.ledger, self.clock)
 
     def importer(self) -> Import:
         """The use case of bringing in an existing index, with threads of its own; beside a running server too."""
@@ -265,6 +284,54 @@ class Index:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+
+def fresh_keys(settings: Settings, *, accept_lab: bool) -> Keys:
+    """The issuers' keys, fetched once for one command."""
+    from mintmark.store.issuer_probe import FreshKeys
+
+    return FreshKeys(accept_lab=accept_lab, proxy=settings.outbound_proxy or None)
+
+
+def issuer_probe(proxy: str = "") -> IssuerProbe:
+    """What looks at an issuer for a report; without any index."""
+    from mintmark.store.issuer_probe import IssuerProbe
+
+    return IssuerProbe(proxy=proxy or None)
+
+
+async def diagnose(
+    settings: Settings, *, development: bool, offline: bool, backups: Sequence[Path], clock: Clock | None = None
+) -> list[Line]:
+    """Everything that `mintmark doctor` looks at. Opens the ledger only where that migrates nothing."""
+    from mintmark.service import doctor_host
+    from mintmark.service.doctor import Doctor
+    from mintmark.store import surroundings
+
+    clock = clock or SystemClock()
+    now = clock.now()
+    lines = [*doctor_host.on_settings(settings, development=development)]
+    if settings.tls:
+        chain, problem = surroundings.read_chain(Path(settings.tls_certificate), Path(settings.tls_key))
+        lines += doctor_host.on_certificate(settings, chain, problem, now)
+    facts = await asyncio.to_thread(surroundings.look_at_data_dir, Path(settings.data_dir))
+    lines += doctor_host.on_data_dir(settings.data_dir, facts, now)
+    for folder in backups:
+        try:
+            lines.append(doctor_host.on_backup(str(folder), surroundings.latest_backup(folder), now))
+        except Rejected as error:
+            lines.append(bad("backup", error.detail, error.hint))
+    if not backups:
+        lines.append(note("backup", "Where backups go is not known here.", "Name the folder with --backup."))
+    # Another user's ledger would get journals that its server cannot write.
+    if facts.problem or facts.revision != facts.head or not facts.is_mine:
+        return lines
+    ledger = open_ledger(Path(settings.data_dir) / data_dir.LEDGER_NAME)
+    try:
+        look = None if offline else issuer_probe(settings.outbound_proxy)
+        return [*lines, *await Doctor(ledger, clock, settings.host_audience, look, lab=development)()]
+    finally:
+        await ledger.close()
 
 
 async def restore_backup(

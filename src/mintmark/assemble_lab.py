@@ -23,7 +23,6 @@ from mintmark.assemble import Index
 from mintmark.core.errors import Misconfigured, Rejected
 from mintmark.core.import_choice import Choice
 from mintmark.core.names import parse_host
-from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import SYSTEM
 from mintmark.core.trust import Host, WantedRegistry, parse_trust
 from mintmark.lab.authority import LOOPBACK, Authority
@@ -33,8 +32,9 @@ from mintmark.lab.front import Front
 from mintmark.lab.home import Lab, announce
 from mintmark.lab.hosts import Impersonation
 from mintmark.lab.journal import Journal
-from mintmark.lab.places import LAB_PLACES
+from mintmark.lab.places import LAB_PLACES, Place
 from mintmark.lab.provider_server import LabProviders
+from mintmark.lab.signer import Signer
 from mintmark.lab.temporary import LabDirectory, sweep_dead
 from mintmark.lab_control import Clerk
 from mintmark.settings import Settings, load
@@ -74,13 +74,16 @@ class Running:
 
 
 @asynccontextmanager
-async def running_lab(wishes: Wishes) -> AsyncIterator[Running]:
-    """A lab that lives while the block runs. Raises `Misconfigured` or `Rejected`; nothing stays behind then either."""
+async def running_lab(wishes: Wishes, signers: Mapping[str, Signer] | None = None) -> AsyncIterator[Running]:
+    """A lab that lives while the block runs. Raises `Misconfigured` or `Rejected`; nothing stays behind then either.
+
+    `signers` of its places may be in the making already.
+    """
     _check(wishes)
     swept = await asyncio.to_thread(sweep_dead, SystemClock().now())
     async with AsyncExitStack() as last_first:
         home = last_first.enter_context(LabDirectory())
-        lab = _Lab(wishes, home.path, last_first)
+        lab = _Lab(wishes, home.path, last_first, signers or {})
         await lab.start()
         yield Running(home.path, lab.facts(), swept, lab.mirrored, lab.stop)
 
@@ -117,7 +120,9 @@ def _check(wishes: Wishes) -> None:
 class _Lab:
     """The pieces of one lab. Everything that is started goes onto the stack first."""
 
-    def __init__(self, wishes: Wishes, directory: Path, last_first: AsyncExitStack) -> None:
+    def __init__(
+        self, wishes: Wishes, directory: Path, last_first: AsyncExitStack, signers: Mapping[str, Signer]
+    ) -> None:
         self._wishes = wishes
         self._directory = directory
         self._last_first = last_first
@@ -134,6 +139,7 @@ class _Lab:
             clock=clock,
             ssl_context=self._tls((*LOOPBACK, *_issuer_hosts())),
             places=LAB_PLACES,
+            signers=signers,
             port=self._port(1),
             plain=True,
             plain_port=self._port(2),
@@ -173,6 +179,8 @@ class _Lab:
         )
         self._last_first.push_async_callback(self._proxy.close)
         await _listen(self._proxy)
+        making = asyncio.create_task(self._make_keys(), name="mintmark-lab-keys")
+        self._last_first.callback(making.cancel)
         settings = self._settings()
         # Invariant: the mark of a lab is there before anything in its data trusts the lab.
         self._announce(settings)
@@ -182,13 +190,12 @@ class _Lab:
         app = index.application(accept_lab=True)
         self._front.upstream_port = await self._last_first.enter_async_context(listening(app, settings))
         self._clerk.open(index, self._entries, self._host(settings))
-        making = asyncio.create_task(self._make_keys(), name="mintmark-lab-keys")
-        self._last_first.callback(making.cancel)
+        # Ready means: the first job can publish. The index waits two seconds for keys, and they would not be made yet.
+        await making
 
     async def _make_keys(self) -> None:
-        """Ahead of need: all of them take a second, and the first job should not wait for that."""
-        for signer in self._providers.signers.values():
-            await asyncio.to_thread(signer.prepare)
+        """Ahead of need, beside the start of the index: all of them take a second."""
+        await asyncio.gather(*(asyncio.to_thread(each.prepare) for each in self._providers.signers.values()))
 
     def _settings(self) -> Settings:
         lines = (
@@ -240,18 +247,20 @@ class _Lab:
         return Host(settings.host, settings.host_audience, accept_lab=True)
 
     def _entries(self) -> dict[str, object]:
-        """Trust in every place whose jobs can ask for an index's audience."""
-        return {
-            place.name: {
-                "provider": place.provider,
-                "url": self._providers.issuer_url(place.name),
-                "projects": ["*"],
-                "networks": _LOOPBACK_NETWORKS,
-                "ca-file": str(self._authority.ca_path),
-            }
-            for place in LAB_PLACES
-            if BY_SLUG[place.provider].audience == "index"
+        """Trust in every place; for an audience of its own where its jobs cannot ask for an index's."""
+        return {place.name: self._entry(place) for place in LAB_PLACES}
+
+    def _entry(self, place: Place) -> dict[str, object]:
+        url = self._providers.issuer_url(place.name)
+        entry: dict[str, object] = {
+            "provider": place.provider,
+            "url": url,
+            "projects": ["*"],
+            "networks": _LOOPBACK_NETWORKS,
+            "ca-file": str(self._authority.ca_path),
         }
+        fixed = place.kind.fixed_audience
+        return entry if fixed is None else {**entry, "audience": fixed(url)}
 
     def _wanted(self, settings: Settings) -> tuple[WantedRegistry, ...]:
         registries: dict[str, dict[str, object]] = {REGISTRY: {"title": "Of the lab"}}
@@ -352,7 +361,9 @@ async def _listen(part: LabProviders | Front | ConnectProxy) -> None:
     try:
         await part.start()
     except OSError as error:
-        raise _no_port(f"A port of the lab cannot be listened on: {os.strerror(error.errno or 0)}.") from None
+        # It names the port, where the system does not.
+        problem = error.strerror or os.strerror(error.errno or 0)
+        raise _no_port(f"A port of the lab cannot be listened on: {problem}.") from None
     except Misconfigured as error:
         raise _no_port(error.problem) from None
 

@@ -212,6 +212,8 @@ def test_trusting_an_issuer_says_what_comes_next(shell: Shell) -> None:
             "url": "https://gitlab.example.com",
             "projects": ["acme-*", "widget"],
             "enabled": True,
+            "audience": "",
+            "remint": False,
         }
     ]
 

@@ -18,6 +18,7 @@ from mintmark.core.jwks import (
     JWKS_MAX_BYTES,
     JWKS_MAX_KEYS,
     RSA_ALGORITHMS,
+    SAME_KID_MAX,
     BadKeySet,
     KeySet,
     parse_key_set,
@@ -95,6 +96,18 @@ def test_leading_zeros_make_no_key_longer() -> None:
 @pytest.mark.parametrize("exponent", [3, 17, 257, 65535])
 def test_small_exponents(rsa: Signer, exponent: int) -> None:
     assert "exponent" in why(jwk(rsa, e=number(exponent)))
+
+
+@pytest.mark.parametrize("exponent", [(1 << 64) + 1, (1 << 2000) + 1])
+def test_exponents_that_make_verifying_slow(rsa: Signer, exponent: int) -> None:
+    assert "exponent" in why(jwk(rsa, e=number(exponent)))
+    assert parse(jwk(rsa, e=number((1 << 63) + 1))).keys
+
+
+def test_few_keys_share_a_kid(rsa: Signer, curve: Signer) -> None:
+    found = parse(*[jwk(rsa)] * (JWKS_MAX_KEYS - 2), jwk(curve), jwk(rsa, kid="other"))
+    assert [key.kid for key in found.keys] == ["rsa"] * SAME_KID_MAX + ["ec", "other"]
+    assert "have its kid already" in found.skipped[0]
 
 
 @pytest.mark.parametrize("use", ["enc", "", "SIG", 1, ["sig"], True])

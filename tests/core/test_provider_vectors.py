@@ -73,7 +73,7 @@ def test_documented_identities_publish(slug: str, vector: Mapping[str, Any], sig
 def test_accepted_identities_find_their_publisher(slug: str, vector: Mapping[str, Any]) -> None:
     provider = BY_SLUG[slug]
     config = provider.parse_config(vector.get("publisher", FILES[slug]["publisher"]))
-    assert provider.lookup_of_claims(claims_of(slug, vector)) == provider.lookup_of_config(config)
+    assert provider.lookup_of_config(config) in provider.lookups_of_claims(claims_of(slug, vector))
 
 
 @pytest.mark.parametrize(("slug", "vector"), vectors("rejected"))
@@ -91,11 +91,16 @@ def test_files_are_whole(slug: str) -> None:
     assert file["server"] == provider.issuer.server(file["issuer"])
     assert len(file["accepted"]) >= 6
     assert len(file["rejected"]) >= 12
+    # The smallest look-alike of all.
+    issuer = file["issuer"]
+    assert (issuer[:-1] if issuer.endswith("/") else issuer + "/") in {
+        vector.get("token_issuer") for vector in file["rejected"]
+    }
     every = file["accepted"] + file["rejected"]
     assert len({vector["name"] for vector in every}) == len(every)
     assert all(vector["why"] for vector in every)
     # The base is made of what the vendor documents and the table knows.
-    assert file["base"].keys() <= provider.known
+    assert all(provider.knows(name) for name in file["base"])
 
 
 @pytest.mark.parametrize(("slug", "url"), [(slug, url) for slug in FILES for url in FILES[slug].get("no_issuers", ())])

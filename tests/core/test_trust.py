@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from mintmark.core.errors import Rejected
 from mintmark.core.policy import Policy
 from mintmark.core.providers import BY_SLUG
+from mintmark.core.providers.model import Provider
 from mintmark.core.records import Constraints, Issuer, Registry
 from mintmark.core.trust import (
     Host,
@@ -24,12 +27,13 @@ from mintmark.core.trust import (
     parse_trust,
 )
 from mintmark.core.trust_files import FILE_MAX_CHARACTERS, LAB_ORGANIZATION
+from mintmark.core.trust_issuer import audience_warning
 from mintmark.core.trust_keys import ISSUER_KEYS, PUBLISHER_KEYS, REGISTRY_KEYS
 from mintmark.core.trust_warnings import warnings_for
 from mintmark.lab import authority
 from mintmark.lab.authority import Authority
 from mintmark.lab.signer import Signer
-from mintmark.store import keys_http
+from mintmark.store import issuer_http
 from support.refusals import refusal
 
 HOST = Host("pkgs.example.com", "mintmark_pkgs_example_com")
@@ -89,9 +93,15 @@ def test_a_complete_file() -> None:
         networks=("10.0.0.0/8", "fd00::/8"),
         ca_pem=FILES["corp-ca.pem"],
         enabled=False,
+        audience="api://AzureADTokenExchange",
+        remint=True,
     )
     assert (github.projects, github.jwks, github.server) == (("*",), JWKS, "")
-    widget, gadget = acme.publishers
+    assert (github.audience, github.remint) == ("", False)
+    widget, gadget, family, reader = acme.publishers
+    assert (family.publisher.project, family.publisher.reads, family.publisher.is_wide) == ("acme-*", False, True)
+    assert (reader.publisher.project, reader.publisher.reads, reader.publisher.is_wide) == ("*", True, True)
+    assert not widget.publisher.is_wide
     assert (widget.issuer, widget.publisher.project, widget.lookup) == ("gitlab", "acme-widget", "team/widget")
     assert widget.publisher.constraints == Constraints("refs/tags/v*", True, "v{version}", "upload-only")
     assert widget.publisher.config["namespace-id"] == "42"
@@ -99,6 +109,45 @@ def test_a_complete_file() -> None:
     assert (empty.registry.audience, empty.registry.private) == ("mintmark_pkgs_example_com_empty", True)
     assert not empty.issuers
     assert not empty.publishers
+
+
+FIXED = """
+[registry.acme]
+[registry.acme.issuer.ci]
+provider = "PROVIDER"
+url = "URL"
+projects = ["*"]
+audience = "AUDIENCE"
+"""
+FIXED_PROVIDERS = [each for each in BY_SLUG.values() if each.audience == "fixed"]
+
+
+@pytest.mark.parametrize("provider", FIXED_PROVIDERS, ids=[each.slug for each in FIXED_PROVIDERS])
+def test_a_fixed_audience_is_an_explicit_decision(provider: Provider) -> None:
+    text = FIXED.replace("PROVIDER", provider.slug).replace("URL", provider.issuer.examples[0])
+    (acme,) = parse(text.replace("AUDIENCE", "https://acme.example/x"))
+    (issuer,) = acme.issuers
+    assert issuer.audience == "https://acme.example/x"
+    warning = audience_warning(issuer)
+    assert "https://acme.example/x" in warning
+    assert "can publish here" in warning
+    assert audience_warning(replace(issuer, audience="")) == ""
+    without = text.replace('audience = "AUDIENCE"', "")
+    found = refused(without)
+    assert "cannot ask for this index's audience" in found.detail
+    assert "audience =" in found.hint
+
+
+@pytest.mark.parametrize(
+    "audience", ["", " ", "a b", "ä", "a\u0000", "x" * 256, "pypi", "testpypi", "sigstore", HOST.audience]
+)
+@pytest.mark.parametrize("provider", ["gitlab", "azure-devops"])
+def test_an_audience_that_no_issuer_may_have(provider: str, audience: str) -> None:
+    url = BY_SLUG[provider].issuer.examples[0]
+    text = FIXED.replace("PROVIDER", provider).replace("URL", url)
+    found = refused(text.replace('"AUDIENCE"', json.dumps(audience)))
+    assert "registry.acme.issuer.ci.audience" in found.detail
+    assert found.hint
 
 
 def test_the_complete_file_has_every_key() -> None:
@@ -131,6 +180,16 @@ def test_mistakes_are_refused_with_where_problem_and_cure(mistake: dict[str, str
     assert found.detail.endswith(".")
     assert mistake["problem"] in found.detail
     assert mistake["cure"] in found.hint
+
+
+def test_a_pattern_stays_within_the_registrys() -> None:
+    text = SMALL.replace('project = "acme-widget"', 'project = "acme-*"')
+    (acme,) = parse(text)
+    assert acme.publishers[0].publisher.project == "acme-*"
+    narrow = text.replace("[registry.acme]\n", '[registry.acme]\nprojects = ["acme-widget", "acme-w*"]\n', 1)
+    assert "registry acme is for acme-widget, acme-w* only" in refused(narrow).detail
+    # What is read need not be what may be published.
+    assert parse(narrow + "\nreads = true")
 
 
 def test_the_mistakes_are_many() -> None:
@@ -211,7 +270,7 @@ def test_the_labs_ca_is_no_anchor_of_a_real_index(lab_pem: str) -> None:
 
 
 def test_everybody_means_the_same_mark() -> None:
-    assert authority.ORGANIZATION == keys_http.LAB_ORGANIZATION == LAB_ORGANIZATION
+    assert authority.ORGANIZATION == issuer_http.LAB_ORGANIZATION == LAB_ORGANIZATION
 
 
 # -- single entries and warnings --------------------------------------------------------------------------------------

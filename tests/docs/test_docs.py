@@ -146,7 +146,7 @@ def test_every_provider() -> None:
         claims += ["/".join(refusal.claim) for refusal in provider.refuse]
         for name in [
             *claims,
-            *(field.name for field in provider.fields),
+            *(field.written for field in provider.fields),
             *provider.known - REGISTERED,
         ]:
             assert f"`{name}`" in text, name
@@ -166,13 +166,13 @@ def test_every_key_of_the_trust_file() -> None:
             assert key.meaning in text
     for provider in PROVIDERS:
         for field in provider.fields:
-            assert f"| `{field.name}` |" in text
+            assert f"| `{field.written}` |" in text
 
 
 def test_every_invariant_names_its_tests() -> None:
     """Each `Invariant` of a module has a row in the threat model, and the tests it names exist."""
     table = read("threat-model.md").partition("## What holds them")[2]
-    rows = re.findall(r"^\| `([a-z_.]+)` \| (.*?) \| (.*?) \|$", table, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (.*?) \| (.*?) \|$", table, re.MULTILINE)
     for path in sorted((ROOT / "src" / "mintmark").rglob("*.py")):
         module = ".".join(path.relative_to(ROOT / "src" / "mintmark").with_suffix("").parts)
         there = len(re.findall(r"\bInvariant(?: \(|:)", path.read_text(encoding="utf-8")))

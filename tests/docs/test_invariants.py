@@ -111,6 +111,6 @@ async def test_the_mark_of_a_lab_comes_before_the_trust(tmp_path: Path) -> None:
     (tmp_path / "lab.json" / "in the way").mkdir(parents=True)
     async with AsyncExitStack() as last_first:
         with pytest.raises(OSError, match=r"lab\.json"):
-            await _Lab(Wishes(), tmp_path, last_first).start()
+            await _Lab(Wishes(), tmp_path, last_first, {}).start()
     assert (tmp_path / "mintmark.toml").exists()
     assert not (tmp_path / "data").exists()

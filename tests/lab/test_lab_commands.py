@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import stat
 import sys
@@ -19,6 +20,8 @@ from mintmark.lab.remote import JobOrder, Remote, first_lines
 AUDIENCE = "mintmark_example"
 REQUEST = ("oidc", "request-token", "--audience", AUDIENCE)
 GET = ("run", "oidc", "get", "--root-issuer", "--claims", f'{{"aud": "{AUDIENCE}"}}')
+PRINT = ("auth", "print-identity-token", f"--audiences={AUDIENCE}")
+FETCH = ("api", "fetch", "jwt", "-audience", AUDIENCE)
 OPTIONAL = {"build_id", "cluster_id", "cluster_name", "organization_id", "pipeline_id", "queue_id", "queue_key"}
 
 
@@ -97,9 +100,36 @@ async def test_circleci(lab: LabProviders, ca_path: Path, tmp_path: Path) -> Non
     assert "jti" not in claims
 
 
+async def test_gcloud(lab: LabProviders, ca_path: Path, tmp_path: Path) -> None:
+    job = await commands(lab, ca_path, tmp_path, "google")
+    program = str(tmp_path / "gcloud")
+    full = await job.claims(program, *PRINT, "--token-format=full")
+    assert (full["aud"], full["iss"], full["email_verified"]) == (AUDIENCE, lab.issuer_url("google"), True)
+    # The other format says neither the address nor the machine.
+    assert full.keys() - (await job.claims(program, *PRINT)).keys() == {"email", "email_verified", "google"}
+
+
+async def test_spire_agent(lab: LabProviders, ca_path: Path, tmp_path: Path) -> None:
+    job = await commands(lab, ca_path, tmp_path, "spiffe")
+    code, out, err = await job.run(str(tmp_path / "spire-agent"), *FETCH, "-output", "json")
+    assert (code, err) == (0, "")
+    claims = jwt.read(json.loads(out)[0]["svids"][0]["svid"]).claims
+    assert (claims["aud"], claims["iss"]) == ([AUDIENCE], lab.issuer_url("spiffe"))
+    assert claims["sub"] == "spiffe://acme.example/ns/release/sa/publisher"
+    _, pretty, _ = await job.run(str(tmp_path / "spire-agent"), *FETCH, "-socketPath", "/run/spire/agent.sock")
+    assert jwt.read(pretty.partition("\n\t")[2].strip()).issuer == claims["iss"]
+
+
 @pytest.mark.parametrize(
     ("ci", "name", "arguments", "message"),
     [
+        ("google", "gcloud", ["auth", "login"], "auth print-identity-token"),
+        ("google", "gcloud", PRINT[:2], "--audiences"),
+        ("google", "gcloud", [*PRINT, "--token-format=half"], "--token-format"),
+        ("google", "gcloud", [*PRINT, "--include-email"], "--include-email"),
+        ("spiffe", "spire-agent", ["api", "fetch", "x509"], "api fetch jwt"),
+        ("spiffe", "spire-agent", FETCH[:3], "-audience"),
+        ("spiffe", "spire-agent", [*FETCH, "-output", "yaml"], "-output"),
         ("buildkite", "buildkite-agent", [], "oidc request-token"),
         ("buildkite", "buildkite-agent", ["artifact", "upload"], "oidc request-token"),
         ("buildkite", "buildkite-agent", REQUEST[:2], "--audience"),

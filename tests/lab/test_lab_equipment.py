@@ -260,6 +260,39 @@ def test_a_whole_kubernetes_token() -> None:
     assert inner["serviceaccount"] == {"name": "publisher", "uid": "a087d5a0-e1dd-43ec-93ac-f13d89cd13af"}
 
 
+def test_a_whole_google_token() -> None:
+    claims = made("google")
+    assert claims.keys() == BY_SLUG["google"].known
+    assert claims["sub"] == claims["azp"] == "115312345678901234567"
+    assert claims["email_verified"] is True
+    few = made("google", config=examples("google", every=False), random=Random(8))
+    assert str(few["sub"]).isdigit()
+    # There is no id, so their lives tell two tokens of one second apart.
+    assert few["exp"] != claims["exp"]
+
+
+def test_a_whole_spiffe_token() -> None:
+    claims = made("spiffe")
+    assert claims.keys() == BY_SLUG["spiffe"].known
+    assert claims["aud"] == [AUDIENCE]
+    assert claims["sub"] == "spiffe://acme.example/ns/release/sa/publisher"
+
+
+def test_a_token_for_rules_of_somebodys_own() -> None:
+    rules = '[{"claim":["a","b"],"equals":true},{"claim":"sub","equals":"team/widget"}]'
+    claims = made("generic", config={"rules": rules, "immutable-id": "id"})
+    assert (claims["sub"], claims["a"]) == ("team/widget", {"b": True})
+    assert claims["id"]
+
+
+def test_a_called_workflow() -> None:
+    required = {"repository": "octo-org/octo-repo", "workflow": "release.yml"}
+    called = "octo-org/automation/.github/workflows/publish.yml"
+    claims = made("github", config={**required, "called-workflow": called})
+    assert claims["job_workflow_ref"] == f"{called}@refs/heads/main"
+    assert str(claims["workflow_ref"]).startswith("octo-org/octo-repo/")
+
+
 def test_a_whole_bitbucket_token() -> None:
     claims = made("bitbucket")
     assert BY_SLUG["bitbucket"].known - claims.keys() == {"deploymentEnvironment"}

@@ -14,7 +14,7 @@ from mintmark.core.errors import Rejected
 from mintmark.core.jwks import parse_key_set
 from mintmark.core.match import Match, match
 from mintmark.core.providers import BY_SLUG, PROVIDERS
-from mintmark.core.providers.model import Provider, claim_at
+from mintmark.core.providers.model import Field, Provider, claim_at
 from mintmark.core.records import Constraints, Issuer, Publisher
 from mintmark.lab.identity import claims_for
 from mintmark.lab.kinds import BY_SLUG as KIND_OF
@@ -35,7 +35,13 @@ def made(provider: Provider, config: dict[str, str], **options: Any) -> dict[str
 def configs(provider: Provider) -> list[dict[str, str]]:
     """What a person may fill in: the required fields, and everything."""
     required = {field.name: field.example for field in provider.fields if field.required}
-    return [required, {field.name: field.example for field in provider.fields}]
+    return [required, {field.name: field.example for field in fields_together(provider)}]
+
+
+def fields_together(provider: Provider) -> list[Field]:
+    """All but those that stand instead of another one."""
+    instead = {field.unless for field in provider.fields}
+    return [field for field in provider.fields if field.name not in instead]
 
 
 EVERY = [
@@ -182,8 +188,10 @@ def test_whatever_a_publisher_may_say_has_an_identity(data: st.DataObject, index
     """Every configuration that the table's patterns allow makes an identity that matches it."""
     provider = PROVIDERS[index]
     config = {
-        field.name: data.draw(st.from_regex(field.pattern, fullmatch=True).filter(lambda text: len(text) <= 100))
-        for field in provider.fields
+        field.name: field.example
+        if field.read
+        else data.draw(st.from_regex(field.pattern, fullmatch=True).filter(lambda text: len(text) <= 100))
+        for field in fields_together(provider)
         if field.required or data.draw(st.booleans())
     }
     assert isinstance(judge(provider, config, provider.issuer.examples[0], made_for_first(provider, config)), Match)

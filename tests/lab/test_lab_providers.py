@@ -77,7 +77,9 @@ def judge(lab: LabProviders, slug: str, token: str, keys: bytes, now: float) -> 
     rules = jwt.TokenRules(
         algorithms, provider.max_lifetime_seconds, provider.types, requires_jti=provider.requires_jti
     )
-    verified = jwt.verify(jwt.read(token), parse_key_set(keys), rules, AUDIENCE, now)
+    fixed = lab.places[slug].kind.fixed_audience
+    audience = AUDIENCE if fixed is None else fixed(url)
+    verified = jwt.verify(jwt.read(token), parse_key_set(keys), rules, audience, now)
     issuer = Issuer(1, 1, "lab", slug, url, server=provider.issuer.server(url))
     return match(issuer, Publisher(1, 1, 1, "project", 1, CONFIGS[slug], Constraints(), 0), verified)
 

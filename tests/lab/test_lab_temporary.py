@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -25,7 +26,15 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def reached(directory: Path) -> Lab:
-    lab = Lab("https://localhost:1", "s", directory / "ca.pem", "https://localhost:2", "http://127.0.0.1:3", {"": "a"})
+    lab = Lab(
+        "https://localhost:1",
+        "s",
+        directory / "ca.pem",
+        "https://localhost:2",
+        "http://127.0.0.1:3",
+        {"": "a"},
+        os.getpid(),
+    )
     announce(directory, lab)
     return lab
 
@@ -59,14 +68,20 @@ def test_what_is_not_ours_stays(temporary_folder: Path) -> None:
     elsewhere.mkdir()
     (temporary_folder / "mintmark-lab-link").symlink_to(elsewhere)
     (temporary_folder / "mintmark-lab-file").write_text("")
-    unborn = temporary_folder / "mintmark-new-one"
+    unborn = temporary_folder / "mintmark-new-a1b2c3d4"
     unborn.mkdir()
+    for name in ("mintmark-new-website", "mintmark-new-a1b2c3d5", "mintmark-lab-notes", "mintmark-lab-a1b2c3d4"):
+        theirs = temporary_folder / name
+        theirs.mkdir()
+        (theirs / "work.txt").write_text("mine")
+        os.utime(theirs, (1, 1))
     assert running(temporary_folder) == []
     os.utime(unborn, (NOW - 10, NOW - 10))
     assert sweep_dead(NOW, temporary_folder) == []
     os.utime(unborn, (1, 1))
     assert sweep_dead(NOW, temporary_folder) == [unborn]
     assert elsewhere.is_dir()
+    assert len(list(temporary_folder.glob("*/work.txt"))) == 4
 
 
 def test_no_permission(temporary_folder: Path) -> None:
@@ -114,4 +129,14 @@ def test_a_folder_of_serve_dev_comes_before_running_labs(temporary_folder: Path)
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"control_url": 1}', '{"audiences": 3}', "nonsense"])
 def test_a_broken_file_is_no_lab(temporary_folder: Path, text: str) -> None:
     (temporary_folder / "lab.json").write_text(text)
+    assert read(temporary_folder) is None
+
+
+@pytest.mark.parametrize("name", ["control_url", "base_url", "proxy"])
+@pytest.mark.parametrize("url", ["https://lab.example:1", "https://localhost.evil.example", "http://[", "localhost:1"])
+def test_a_lab_is_on_this_machine(temporary_folder: Path, name: str, url: str) -> None:
+    reached(temporary_folder)
+    path = temporary_folder / "lab.json"
+    assert read(temporary_folder) is not None
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: url}))
     assert read(temporary_folder) is None

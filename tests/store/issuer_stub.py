@@ -152,6 +152,17 @@ async def refused(keys: Keys, source: KeySource) -> str:
 
 def authority(organization: str) -> tuple[str, ssl.SSLContext]:
     """A CA of this organization as PEM, and a server context with a certificate of it for localhost."""
+    ca, private, certificate = authority_files(organization)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as directory:
+        chain = Path(directory, "chain.pem")
+        chain.write_bytes(private + certificate)
+        context.load_cert_chain(chain)
+    return ca, context
+
+
+def authority_files(organization: str) -> tuple[str, bytes, bytes]:
+    """A CA of this organization, and key and certificate of a server at localhost, all as PEM."""
     now = datetime.datetime.now(datetime.UTC)
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)])
@@ -196,12 +207,7 @@ def authority(organization: str) -> tuple[str, ssl.SSLContext]:
     )
     pem = serialization.Encoding.PEM
     private = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory:
-        chain = Path(directory, "chain.pem")
-        chain.write_bytes(private + server.public_bytes(pem))
-        context.load_cert_chain(chain)
-    return ca.public_bytes(pem).decode("ascii"), context
+    return ca.public_bytes(pem).decode("ascii"), private, server.public_bytes(pem)
 
 
 # -- misbehaviour -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from issuer_stub import DISCOVERY, IssuerStub, World, key_set, kids, refused, so
 
 from mintmark.core.errors import Unavailable
 from mintmark.service.ports import KeySource
-from mintmark.store.keys_http import LAB_MARK, LAB_ORGANIZATION, REDIRECTS_MAX
+from mintmark.store.issuer_http import LAB_MARK, LAB_ORGANIZATION, REDIRECTS_MAX
 
 
 @pytest_asyncio.fixture

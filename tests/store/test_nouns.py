@@ -103,7 +103,7 @@ async def test_issuers_keep_every_field(ledger: Ledger) -> None:
     def work(tx: Transaction, acme: Registry, gitlab: Issuer) -> tuple[Issuer, Issuer | None]:
         odd = Issuer(
             0, acme.id, "n", "github", ISSUER, "ci.example.com/x", ("a-*", "b"), ("ES256",), 60, ("10.0.0.0/8",), True,
-            "PEM", '{"keys":[]}', False, 3, 4,
+            "PEM", '{"keys":[]}', False, 3, 4, "api://audience", True,
         )  # fmt: skip
         added = tx.issuers.insert(odd)
         assert added == replace(odd, id=added.id)
@@ -139,7 +139,7 @@ async def test_publishers_keep_every_field(ledger: Ledger) -> None:
         tx.publishers.touch((added.id,), NOW + 3)
         expected = replace(added, last_used_at=NOW + 3)
         assert tx.publishers.of_registry(acme.id) == [expected]
-        assert tx.publishers.candidates(gitlab.id, "foo/bar") == [expected]
+        assert tx.publishers.candidates(gitlab.id, ["foo/bar"]) == [expected]
         made = project(tx, acme)
         tx.publishers.reify(added.id, made.id)
         assert tx.publishers.of_registry(acme.id) == [replace(expected, project_id=made.id, expires_at=None)]
@@ -152,7 +152,7 @@ async def test_candidates_are_of_what_is_enabled(ledger: Ledger, why: str) -> No
     def work(tx: Transaction, acme: Registry, gitlab: Issuer) -> None:
         publisher(tx, gitlab)
         other = issuer(tx, acme, "other")
-        assert [each.project for each in tx.publishers.candidates(gitlab.id, "foo/bar")] == ["widget"]
+        assert [each.project for each in tx.publishers.candidates(gitlab.id, ["foo/bar"])] == ["widget"]
         if why == "issuer":
             tx.issuers.update(replace(gitlab, enabled=False))
         elif why == "registry":
@@ -160,7 +160,7 @@ async def test_candidates_are_of_what_is_enabled(ledger: Ledger, why: str) -> No
         elif why == "exchange":
             tx.registries.update(replace(acme, trusted_publishing=False))
         asked = other.id if why == "other issuer" else gitlab.id
-        assert tx.publishers.candidates(asked, "foo/baz" if why == "other lookup" else "foo/bar") == []
+        assert tx.publishers.candidates(asked, ["foo/baz" if why == "other lookup" else "foo/bar"]) == []
 
     await in_one(ledger, work)
 
@@ -206,15 +206,6 @@ async def test_ids_are_never_given_again(ledger: Ledger) -> None:
         spare = registry(tx, "spare")
         tx.registries.remove(spare.id)
         assert registry(tx, "spare").id > spare.id
-
-    await in_one(ledger, work)
-
-
-async def test_names_of_projects_are_sorted_and_bounded(ledger: Ledger) -> None:
-    def work(tx: Transaction, acme: Registry, gitlab: Issuer) -> None:
-        ids = tuple(publisher(tx, gitlab, name).id for name in ("c", "a", "b"))
-        assert tx.publishers.projects_of((*ids, 999), 9) == ["a", "b", "c"]
-        assert len(tx.publishers.projects_of(ids, 2)) == 2
 
     await in_one(ledger, work)
 

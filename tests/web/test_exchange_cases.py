@@ -66,7 +66,7 @@ async def test_a03_mint(house: World, url: str, path: str, audience: str) -> Non
     assert body["token"].startswith("mintmark_m")
     assert isinstance(body["expires"], int)
     assert body["expires"] - house.clock.now() == 900
-    assert body["scope"] == {"registries": ["acme"], "projects": ["widget"], "single-use": False}
+    assert body["scope"] == {"registries": ["acme"], "projects": ["widget"], "reads": [], "single-use": False}
 
 
 UNREADABLE: list[object] = [

@@ -57,7 +57,7 @@ async def test_union(tmp_path: Path, signers: Mapping[str, Signer]) -> None:
         await world.issuer("third")
         answer = await world.mint(world.identity_token())
         assert answer.json["scope"] == {
-            "registries": ["acme", "other"], "projects": ["widget"], "single-use": False,
+            "registries": ["acme", "other"], "projects": ["widget"], "reads": [], "single-use": False,
         }  # fmt: skip
         # The shortest life of those that it covers.
         assert answer.json["expires"] - world.clock.now() == 900

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mintmark.core.errors import Rejected
+from mintmark.core.policy import Policy
 from mintmark.lab.signer import Signer
 from support.dists import wheel
 from support.wire import SIMPLE_JSON, Room, refused
@@ -68,6 +70,38 @@ async def test_g03_beside_another_publisher_that_matches(room: Room) -> None:
     answer = await room.mint(room.identity_token())
     assert (answer.status, answer.json["scope"]["projects"]) == (200, ["gadget"])
     assert [each.project for each in await room.publishers()] == ["gadget"]
+
+
+async def test_g04_a_name_that_the_registry_does_not_hold(room: Room) -> None:
+    """Deviation: refused when it is registered, not when it is used; and at the upload, if that changed since."""
+    await room.publisher("widget")
+    await room.change(policy=Policy(projects=("acme-*",)))
+    with pytest.raises(Rejected, match="is for gadget, but the registry"):
+        await room.publisher("gadget")
+    secret = await room.credential()
+    refused(await room.upload(secret, wheel("widget")), "policy-refused", secret)
+
+
+async def test_g04_a_name_that_people_take_for_another(room: Room) -> None:
+    assert (await room.upload(await room.token(), wheel("widget"))).status == 200
+    await room.publisher("w1dget")
+    secret = await room.credential()
+    refused(await room.upload(secret, wheel("w1dget")), "policy-refused", secret)
+
+
+async def test_g11_registering_what_cannot_be(room: Room) -> None:
+    for name in ("wid get", "-widget", "widget!", "", "ẃidget"):
+        with pytest.raises(Rejected, match=r"not a project name|lacks project"):
+            await room.publisher(name)
+    await room.publisher("Wid_get")
+    with pytest.raises(Rejected, match="registered already"):
+        await room.publisher("wid.get")
+    with pytest.raises(Rejected, match="never creates it"):
+        await room.publisher("gadget", allow="upload-only")
+    # Deviation: for a project that exists it is an ordinary publisher.
+    assert (await room.upload(await room.token(), wheel("there"))).status == 200
+    await room.publisher("there")
+    assert {each.project: each.is_pending for each in await room.publishers()} == {"wid-get": True, "there": False}
 
 
 async def test_g06_an_identity_that_publishes_another_project_already(room: Room) -> None:
@@ -137,7 +171,8 @@ async def test_host_wide_mint_creates_nothing_beside_another_registry(
         assert (await world.mint(world.identity_token())).status == 200
         await world.publisher("gadget", "other")
         answer = await world.mint(world.identity_token(audience=HOST_AUDIENCE))
-        assert answer.json["scope"] == {"registries": ["acme"], "projects": ["widget"], "single-use": False}
+        scope = {"registries": ["acme"], "projects": ["widget"], "reads": [], "single-use": False}
+        assert answer.json["scope"] == scope
         assert [each.project_id for each in await Room(world, "other").publishers()] == [None]
         # In its own registry's exchange it does.
         token = world.identity_token(audience="mintmark_localhost_other")

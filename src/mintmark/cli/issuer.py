@@ -9,17 +9,22 @@ from time import time
 
 import click
 
+from mintmark.cli.issuer_check import check
 from mintmark.cli.session import as_json, host_of, print_json, print_table, read_text, settings_of, with_index
 from mintmark.core.names import gitlab_variable
 from mintmark.core.providers import PROVIDERS
 from mintmark.core.records import OPERATOR, Issuer
 from mintmark.core.trust import parse_issuer
+from mintmark.core.trust_warnings import issuer_warnings
 from mintmark.service.trust import requires_fields
 
 
 @click.group()
 def issuer() -> None:
     """Trust identity providers."""
+
+
+issuer.add_command(check)
 
 
 @issuer.command(
@@ -41,6 +46,8 @@ def issuer() -> None:
 @click.option("--allow-http", is_flag=True, help="Fetch its documents without TLS.")
 @click.option("--ca-file", help="Certificates to trust for it instead of the system's (PEM).")
 @click.option("--jwks-file", help="A static key set; nothing is fetched then.")
+@click.option("--audience", help="The audience its tokens have, where no job can ask for this index's.")
+@click.option("--remint", is_flag=True, help="A job may exchange the same identity token again.")
 @click.pass_context
 def add(ctx: click.Context, /, registry: str, name: str, **options: object) -> None:
     """Trust the issuer at --url in REGISTRY, under the name NAME."""
@@ -49,6 +56,8 @@ def add(ctx: click.Context, /, registry: str, name: str, **options: object) -> N
     parsed = parse_issuer(name, wanted, host_of(settings_of(ctx)), read_text(Path.cwd()))
     with_index(ctx, lambda index: index.trust.add_issuer(registry, parsed, OPERATOR))
     click.echo(f"{registry} now trusts {parsed.url} for {', '.join(parsed.projects)}.")
+    for warning in issuer_warnings(parsed):
+        click.echo(f"Note: {warning}", err=True)
     click.echo(f"Next: mintmark publisher add {registry} PROJECT --issuer {name} FIELD=VALUE …")
     click.echo(f"Fields: {requires_fields(parsed.provider)}.")
 
@@ -71,6 +80,8 @@ def list_(ctx: click.Context, registry: str | None, as_json: bool) -> None:
                     "url": i.url,
                     "projects": i.projects,
                     "enabled": i.enabled,
+                    "audience": i.audience,
+                    "remint": i.remint,
                 }
                 for home, i in rows
             ]

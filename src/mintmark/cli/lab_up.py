@@ -10,8 +10,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from mintmark.core.errors import Misconfigured, Rejected
 
 if TYPE_CHECKING:
     from mintmark.assemble_lab import Running, Wishes
+    from mintmark.lab.signer import Signer
 
 TOKEN_MAX_BYTES = 64 * 1024
 # Of a terminal.
@@ -81,15 +82,22 @@ def up(
     check_command(command)
     if until_eof and command:
         raise click.UsageError("--until-eof is for a lab without COMMAND, which reads standard input itself.")
-    from mintmark.assemble_lab import Wishes
     from mintmark.lab.hosts import BadHost, parse_impersonations
 
     try:
         impersonations = tuple(parse_impersonations(impersonate))
     except BadHost as error:
         raise Rejected("invalid-request", str(error)) from None
-    wishes = Wishes(port, impersonations, mirror, pass_through, _token_in(known_token))
-    ctx.exit(_run(lambda: _live(wishes, command, as_json=as_json, until_eof=until_eof)))
+    token = _token_in(known_token)
+    from mintmark.lab.places import LAB_PLACES
+    from mintmark.lab.signer import prepared
+
+    # Making keys takes a second of another core, and importing the rest one of this.
+    signers = prepared(place.name for place in LAB_PLACES)
+    from mintmark.assemble_lab import Wishes
+
+    wishes = Wishes(port, impersonations, mirror, pass_through, token)
+    ctx.exit(_run(lambda: _live(wishes, signers, command, as_json=as_json, until_eof=until_eof)))
 
 
 def _token_in(path: Path | None) -> str:
@@ -114,14 +122,16 @@ def _run(main: Callable[[], Any]) -> int:
     return code
 
 
-async def _live(wishes: Wishes, command: Sequence[str], *, as_json: bool, until_eof: bool) -> int:
-    from mintmark.assemble_lab import print_facts
+async def _live(
+    wishes: Wishes, signers: Mapping[str, Signer], command: Sequence[str], *, as_json: bool, until_eof: bool
+) -> int:
+    from mintmark.assemble_lab import print_facts, running_lab
     from mintmark.lab.child import EXIT_SIGNAL_BASE
 
     began = time.monotonic()
     told = _told_to_end()
     async with AsyncExitStack() as last_first:
-        lab = await _started(last_first, wishes, told)
+        lab = await _started(last_first, running_lab(wishes, signers), told)
         if lab is None:
             return EXIT_SIGNAL_BASE + told.get_nowait() if command else 0
         if as_json:
@@ -150,11 +160,11 @@ def _told_to_end() -> asyncio.Queue[int]:
     return told
 
 
-async def _started(last_first: AsyncExitStack, wishes: Wishes, told: asyncio.Queue[int]) -> Running | None:
+async def _started(
+    last_first: AsyncExitStack, lab: AbstractAsyncContextManager[Running], told: asyncio.Queue[int]
+) -> Running | None:
     """The lab, for as long as the stack lives; None when a signal came first, which is left in the queue."""
-    from mintmark.assemble_lab import running_lab
-
-    starting = asyncio.create_task(last_first.enter_async_context(running_lab(wishes)))
+    starting = asyncio.create_task(last_first.enter_async_context(lab))
     signalled = asyncio.create_task(told.get())
     await asyncio.wait({starting, signalled}, return_when=asyncio.FIRST_COMPLETED)
     if not signalled.cancel():

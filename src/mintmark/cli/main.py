@@ -37,7 +37,14 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "fsck": ("mintmark.cli.fsck:fsck", "Check every file, every row and every page."),
     "backup": ("mintmark.cli.backup:backup", "Copy everything to another folder, beside a running server."),
     "restore": ("mintmark.cli.backup:restore", "Make a data directory of a backup."),
+    "explain": ("mintmark.cli.explain:explain", "Say why an identity token would be taken or refused."),
+    "mint-log": (
+        "mintmark.cli.mint_log:mint_log",
+        "Show which identity tokens were exchanged, and why others were not.",
+    ),
+    "doctor": ("mintmark.cli.doctor:doctor", "Check the server's own configuration and surroundings."),
     "audit": ("mintmark.cli.audit:audit", "Show what happened, by whom."),
+    "idp": ("mintmark.cli.idp:idp", "Sign identity tokens yourself, where no CI system does it."),
     "lab": ("mintmark.cli.lab:lab", "Run a command as if in a CI job (beside serve --dev)."),
 }
 

@@ -10,10 +10,11 @@ import click
 from mintmark.cli.session import as_json, parse_assignments, print_json, print_table, when, with_index
 from mintmark.core.providers import PROVIDERS
 from mintmark.core.records import OPERATOR, Issuer, Publisher
+from mintmark.core.rules import parse_rule_text
 from mintmark.core.trust import WantedPublisher, parse_publisher
 from mintmark.core.trust_warnings import warnings_for
 from mintmark.service.trust import requires_fields
-from mintmark.service.trust_plan import identify
+from mintmark.service.trust_plan import identify, learned
 
 _FIELDS = "\n".join(
     textwrap.fill(
@@ -35,8 +36,14 @@ def publisher() -> None:
 @publisher.command(
     epilog="\b\nFields:\n"
     + _FIELDS
-    + "\n\n\b\nExample:\n  mintmark publisher add acme acme-widget --issuer gitlab \\\n"
-    "      project-path=team/widget workflow=.gitlab-ci.yml"
+    + "\n\n\b\nExamples:\n  mintmark publisher add acme acme-widget --issuer gitlab \\\n"
+    "      project-path=team/widget workflow=.gitlab-ci.yml\n"
+    "  mintmark publisher add acme 'acme-*' --issuer gitlab \\\n"
+    "      project-path=team/monorepo workflow=.gitlab-ci.yml\n"
+    "  mintmark publisher add acme '*' --reads --issuer gitlab \\\n"
+    "      project-path=team/widget workflow=.gitlab-ci.yml\n"
+    "  mintmark publisher add acme acme-widget --issuer ci \\\n"
+    "      --rule 'sub == \"team/widget\"' immutable-id=sub"
 )
 @click.argument("registry")
 @click.argument("project")
@@ -46,6 +53,8 @@ def publisher() -> None:
 @click.option("--protected-ref", is_flag=True, help="Only from a protected branch or tag.")
 @click.option("--tag", default="", help="Only from the tag of the uploaded version: v{version}.")
 @click.option("--allow", default="any", type=click.Choice(["any", "create-only", "upload-only"]), help="Which uploads.")
+@click.option("--reads", is_flag=True, help="Only read PROJECT, and upload nothing.")
+@click.option("--rule", "rules", multiple=True, help="Of a generic issuer: what a claim must be.")
 @click.pass_context
 def add(
     ctx: click.Context,
@@ -57,10 +66,18 @@ def add(
     protected_ref: bool,
     tag: str,
     allow: str,
+    reads: bool,
+    rules: tuple[str, ...],
 ) -> None:
-    """Let a CI identity publish PROJECT in REGISTRY."""
+    """Let a CI identity publish PROJECT in REGISTRY.
+
+    PROJECT may be a pattern such as 'acme-*', for all projects that fit it, new ones too.
+    """
     wanted = parse_assignments(fields)
+    if rules:
+        wanted["rule"] = [parse_rule_text(text) for text in rules]
     wanted |= {"project": project, "ref": ref, "protected-ref": protected_ref, "tag": tag, "allow": allow}
+    wanted["reads"] = reads
     warnings: list[str] = []
 
     def parse(issuer: Issuer) -> WantedPublisher:
@@ -69,7 +86,8 @@ def add(
         return parsed
 
     added = with_index(ctx, lambda index: index.trust.add_publisher(registry, issuer_name, parse, OPERATOR))
-    state = "" if added.project_id else f" The project is created by its first upload, until {when(added.expires_at)}."
+    until = when(added.expires_at)
+    state = f" The project is created by its first upload, until {until}." if added.is_pending else ""
     click.echo(f"Registered publisher {added.id}: {identify(added, issuer_name)}.{state}")
     for warning in warnings:
         click.echo(f"Note: {warning}", err=True)
@@ -94,8 +112,10 @@ def list_(ctx: click.Context, registry: str | None, as_json: bool) -> None:
                     "registry": slug,
                     "issuer": issuer,
                     "project": p.project,
-                    "pending": p.project_id is None,
+                    "pending": p.is_pending,
+                    "reads": p.reads,
                     "fields": dict(p.config),
+                    "pins": dict(p.pins),
                     "last-used": p.last_used_at,
                     "expires": p.expires_at,
                 }
@@ -120,10 +140,33 @@ def list_(ctx: click.Context, registry: str | None, as_json: bool) -> None:
 
 
 def _state(found: Publisher) -> str:
-    if found.project_id is not None:
-        return "active"
-    lapsed = found.expires_at is not None and found.expires_at <= time()
-    return f"{'lapsed on' if lapsed else 'pending until'} {when(found.expires_at)}"
+    if found.expires_at is not None and found.expires_at <= time():
+        return f"lapsed on {when(found.expires_at)}"
+    if found.is_pending:
+        return f"pending until {when(found.expires_at)}"
+    if found.pins:
+        return f"active, learned {learned(found)}"
+    # Nothing protects it from whoever gets its name.
+    return "active" if found.expires_at is None else f"active, lapses unused on {when(found.expires_at)}"
+
+
+@publisher.command(epilog="\b\nExample:\n  mintmark publisher repin acme 3 --from 456789 --to 987654")
+@click.argument("registry")
+@click.argument("number", type=int)
+@click.option("--from", "former", required=True, help="The id that it has learned.")
+@click.option("--to", "new", required=True, help="The id that it demands from now on.")
+@click.option("--claim", default="", help="Which of its ids, where two are equal.")
+@click.pass_context
+def repin(ctx: click.Context, registry: str, number: int, former: str, new: str, claim: str) -> None:
+    """Let publisher NUMBER demand another id than it learned, for example after its repository moved.
+
+    `publisher list` shows the ids.
+    """
+
+    found, changed = with_index(
+        ctx, lambda index: index.trust.repin_publisher(registry, number, former, new, OPERATOR, claim)
+    )
+    click.echo(f"Publisher {number} of {found.project} demands {changed}={new} from now on.")
 
 
 @publisher.command(epilog="\b\nExample:\n  mintmark publisher remove acme 3")

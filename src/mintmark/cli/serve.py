@@ -18,7 +18,6 @@ from click.core import ParameterSource
 from mintmark.cli.session import settings_of
 from mintmark.core.errors import Misconfigured
 from mintmark.core.names import derive_audience
-from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import SYSTEM, Issuer
 from mintmark.core.trust import Host, parse_issuer, parse_registry
 from mintmark.core.trust_files import is_of_the_lab
@@ -169,14 +168,17 @@ async def _trust_lab(index: Index, home: Home, providers: LabProviders) -> None:
         registry = parse_registry(DEV_REGISTRY, {"title": "For trying things out"}, host)
         await index.trust.add_registry(registry, SYSTEM)
     former = {issuer.name: issuer for issuer in existing.get(DEV_REGISTRY, ())}
-    for slug in (kind.slug for kind in KINDS if BY_SLUG[kind.slug].audience == "index"):
-        entry = {
+    for kind in KINDS:
+        slug, url = kind.slug, providers.issuer_url(kind.slug)
+        entry: dict[str, object] = {
             "provider": slug,
-            "url": providers.issuer_url(slug),
+            "url": url,
             "projects": ["*"],
             "networks": ["127.0.0.0/8", "::1/128"],
             "ca-file": str(home.authority.ca_path),
         }
+        if kind.fixed_audience is not None:
+            entry["audience"] = kind.fixed_audience(url)
         issuer = parse_issuer(slug, entry, host, lambda name: Path(name).read_text(encoding="utf-8"))
         if slug in former:
             # Another port, or a CA made anew after its month: publishers stay as they are. An issuer of one's own
@@ -188,7 +190,7 @@ async def _trust_lab(index: Index, home: Home, providers: LabProviders) -> None:
 
 
 def _move(former: Issuer, *, to: Issuer) -> Issuer:
-    return replace(former, url=to.url, server=to.server, ca_pem=to.ca_pem)
+    return replace(former, url=to.url, server=to.server, ca_pem=to.ca_pem, audience=to.audience)
 
 
 def _banner(home: Home) -> str:

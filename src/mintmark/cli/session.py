@@ -86,6 +86,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty:
     Console(highlight=False, markup=False, emoji=False).print(table)
 
 
+def printable(text: str) -> str:
+    """A text that others may have written, without what would move the cursor, colour the screen or reverse lines."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def when(seconds: int | None, never: str = "never") -> str:
     """A time for people."""
     if seconds is None:

@@ -31,7 +31,7 @@ def sweep(ctx: click.Context, dry_run: bool, as_json: bool) -> None:
         ("minted credentials", swept.credentials, ""),
         ("API tokens", swept.tokens, ""),
         ("replay records", swept.replays, ""),
-        ("pending publishers", swept.publishers, ""),
+        ("lapsed publishers", swept.publishers, ""),
         ("audit events", swept.events, ""),
         ("pages", swept.pages, ""),
         ("unfinished files", swept.leftovers, ""),

@@ -282,6 +282,13 @@ _TABLE = (
         "The description names the entry and the cure.",
     ),
     Code(
+        "invalid-identity",
+        400,
+        "The identity token cannot be made",
+        "What an identity provider of one's own should sign, or the key it should sign with, is not valid.",
+        "The description says what is wrong; docs/idp.md says what such a provider signs.",
+    ),
+    Code(
         "invalid-change",
         400,
         "The change is not possible",

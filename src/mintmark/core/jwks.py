@@ -21,6 +21,11 @@ RSA_MIN_BITS = 2048
 JWKS_MAX_BYTES = 512 * 1024
 JWKS_MAX_KEYS = 256
 RSA_MAX_BITS = 8192
+# Verifying costs as much as its exponent is long: with one of 2,000 bits, a key set full of such keys would hold up
+# everybody for a second per token. 65,537 is what is used; FIPS 186-5 allows 256 bits.
+RSA_EXPONENT_MAX_BITS = 64
+# All keys of one kid are tried. Some issuers publish the former and the new one under it, none publishes many.
+SAME_KID_MAX = 4
 KID_MAX_CHARACTERS = 512
 
 # Curve that each elliptic algorithm needs (RFC 7518 section 3.4, RFC 8037 section 3.1).
@@ -76,7 +81,10 @@ def parse_key_set(document: bytes) -> KeySet:
     skipped: list[str] = []
     for position, entry in enumerate(entries):
         try:
-            usable.append(_verification_key(entry))
+            key = _verification_key(entry)
+            if key.kid is not None and sum(key.kid == other.kid for other in usable) >= SAME_KID_MAX:
+                raise BadKeySet(f"{SAME_KID_MAX} keys have its kid already")
+            usable.append(key)
         except BadKeySet as reason:
             skipped.append(f"key {position + 1}: {reason}")
     return KeySet(tuple(usable), tuple(skipped))
@@ -136,6 +144,8 @@ def _algorithms_of(key: Key) -> frozenset[str]:
         _check_bits(key.public_key.key_size)
         if key.public_key.public_numbers().e < 65537:
             raise BadKeySet("its RSA exponent is below 65537")
+        if key.public_key.public_numbers().e.bit_length() > RSA_EXPONENT_MAX_BITS:
+            raise BadKeySet(f"its RSA exponent has more than {RSA_EXPONENT_MAX_BITS} bits")
         return RSA_ALGORITHMS
     if isinstance(key, ECKey | OKPKey):
         curve = str(key.curve_name)

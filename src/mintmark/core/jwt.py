@@ -148,6 +148,13 @@ def verify(token: UnverifiedToken, keys: KeySet, rules: TokenRules, audience: st
     Raises `UnknownKey` or `BadSignature` where newer keys may help, else `Rejected("invalid-token")`. `now` is in
     seconds since the epoch.
     """
+    check_signature(token, keys, rules)
+    expires, replay_key = _check_claims(token, rules, audience, now)
+    return VerifiedClaims(_SEAL, token.issuer, token.claims, expires, replay_key)
+
+
+def check_signature(token: UnverifiedToken, keys: KeySet, rules: TokenRules) -> None:
+    """Check header and signature only, which proves nothing about dates and audience. Raises as `verify` does."""
     algorithm, kid = _check_header(token.header, rules)
     candidates = keys.choose(kid, algorithm)
     if not candidates:
@@ -157,7 +164,11 @@ def verify(token: UnverifiedToken, keys: KeySet, rules: TokenRules, audience: st
     signed = token.text.rpartition(".")[0].encode("ascii")
     if not any(_is_signed_by(candidate.key, algorithm, signed, token.signature) for candidate in candidates):
         raise BadSignature("invalid-token", "malformed or invalid token", private="the signature does not match")
-    return _check_claims(token, rules, audience, now)
+
+
+def replay_key_of(token: UnverifiedToken, rules: TokenRules, audience: str, now: float) -> str:
+    """Check the registered claims of a token that may be forged, to explain it; returns its replay key."""
+    return _check_claims(token, rules, audience, now)[1]
 
 
 def _is_signed_by(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
@@ -197,7 +208,8 @@ def _numeric_date(claims: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def _check_claims(token: UnverifiedToken, rules: TokenRules, audience: str, now: float) -> VerifiedClaims:
+def _check_claims(token: UnverifiedToken, rules: TokenRules, audience: str, now: float) -> tuple[int, str]:
+    """When the token expires, and its replay key. Whether it was signed is not looked at."""
     claims = token.claims
     if not _is_text(token):
         raise _invalid("a claim is not Unicode text")
@@ -217,7 +229,7 @@ def _check_claims(token: UnverifiedToken, rules: TokenRules, audience: str, now:
         raise _invalid("the token is not valid yet")
     if not 0 < expires - issued <= rules.max_lifetime_seconds:
         raise _invalid("the token's lifetime is longer than its provider's limit")
-    return VerifiedClaims(_SEAL, token.issuer, claims, expires, _replay_key(token, rules))
+    return expires, _replay_key(token, rules)
 
 
 def _is_text(token: UnverifiedToken) -> bool:

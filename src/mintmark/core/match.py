@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mintmark.core import pins
+from mintmark.core.claims import Claims, claim_at
 from mintmark.core.errors import Rejected
 from mintmark.core.jwt import VerifiedClaims
 from mintmark.core.names import ProjectName, matches_pattern
 from mintmark.core.providers import BY_SLUG
-from mintmark.core.providers.model import Claims, Expectation, Identity, Provider, claim_at
+from mintmark.core.providers.model import Config, Expectation, Identity, Provider
 from mintmark.core.records import Constraints, Issuer, Publisher
+from mintmark.core.rules import rules_of, unmet
 
 # What a person is shown of a claim's value: enough to compare, bounded, and free of control characters.
 SHOWN_MAX_CHARACTERS = 200
@@ -55,28 +58,69 @@ class Match:
 
 def match(issuer: Issuer, publisher: Publisher, verified: VerifiedClaims) -> Match | tuple[Mismatch, ...]:
     """Apply every rule: a `Match`, or every mismatch."""
+    return mismatches(issuer, publisher, verified.issuer, verified.claims) or Match(_SEAL, publisher)
+
+
+def match_all(
+    issuer: Issuer, publishers: Iterable[Publisher], verified: VerifiedClaims
+) -> Iterator[tuple[Publisher, Match | tuple[Mismatch, ...]]]:
+    """`match` for each of them. Hundreds of projects of one identity are judged about as fast as one."""
+    judged: dict[tuple[int, int, int, int], tuple[object, tuple[tuple[Mismatch, ...], ...]]] = {}
+    for publisher in publishers:
+        # By the objects, which publishers from the ledger share. They are kept, so that no other gets their place.
+        parts = (publisher.config, publisher.constraints, publisher.pins)
+        key = (publisher.issuer_id, id(publisher.config), id(publisher.constraints), id(publisher.pins))
+        found = judged.get(key)
+        if found is None:
+            found = judged[key] = (parts, _identity_faults(issuer, publisher, verified.issuer, verified.claims))
+        head, rest = found[1]
+        yield publisher, head + _project_faults(issuer, publisher) + rest or Match(_SEAL, publisher)
+
+
+def mismatches(issuer: Issuer, publisher: Publisher, issuer_url: str, claims: Claims) -> tuple[Mismatch, ...]:
+    """Every rule that does not hold, also for claims that nobody verified: to explain, never to grant."""
+    head, rest = _identity_faults(issuer, publisher, issuer_url, claims)
+    return (*head, *_project_faults(issuer, publisher), *rest)
+
+
+def _project_faults(issuer: Issuer, publisher: Publisher) -> tuple[Mismatch, ...]:
+    # A pattern is within another one if it fits it as a text. What is read is the publisher's own decision.
+    if publisher.issuer_id == issuer.id and not publisher.reads and "*" not in issuer.projects:
+        name = ProjectName(publisher.project)
+        if not any(matches_pattern(pattern, name) for pattern in issuer.projects):
+            expected = f"an issuer trusted for {publisher.project}"
+            return (Mismatch("iss", expected, issuer.name, "Issuers are trusted for some projects."),)
+    return ()
+
+
+def _identity_faults(
+    issuer: Issuer, publisher: Publisher, issuer_url: str, claims: Claims
+) -> tuple[tuple[Mismatch, ...], tuple[Mismatch, ...]]:
+    """Everything that does not depend on the project, in two parts: what is said before it, and after it."""
     provider = BY_SLUG[issuer.provider]
-    faults = [*refusals(provider, verified.claims)]
-    if publisher.issuer_id != issuer.id or verified.issuer != issuer.url:
-        faults.append(Mismatch("iss", issuer.url, shown(verified.issuer), "Publishers belong to exactly one issuer."))
-    if not any(matches_pattern(pattern, ProjectName(publisher.project)) for pattern in issuer.projects):
-        faults.append(
-            Mismatch(
-                "iss",
-                f"an issuer trusted for {publisher.project}",
-                issuer.name,
-                "Issuers are trusted for some projects.",
-            )
-        )
-    identity = Identity(publisher.config, verified.claims, issuer.server)
+    head = [*refusals(provider, claims)]
+    if publisher.issuer_id != issuer.id or issuer_url != issuer.url:
+        head.append(Mismatch("iss", issuer.url, shown(issuer_url), "Publishers belong to exactly one issuer."))
+    if publisher.issuer_id != issuer.id:
+        # Its fields may be those of another provider.
+        return tuple(head), ()
+    faults: list[Mismatch] = []
+    identity = Identity(publisher.config, claims, issuer.server)
     for rule in provider.rules:
         wanted = rule.expect(identity)
-        actual = claim_at(verified.claims, rule.claim)
+        actual = claim_at(claims, rule.claim)
         if wanted is not None and not _satisfies(actual, wanted):
             expected = " or ".join(repr(value) for value in wanted.values) or "a value that this token cannot have"
             faults.append(Mismatch("/".join(rule.claim), expected, shown(actual), rule.why))
-    faults.extend(_constraint_faults(provider, publisher.constraints, verified.claims))
-    return tuple(faults) or Match(_SEAL, publisher)
+    # Invariant: what was learned at the first use is required from then on, whoever has the name now.
+    faults.extend(
+        Mismatch(it.claim, repr(it.learned), shown(it.actual), f"{pins.WHY} {pins.CURE}")
+        for it in pins.differences(provider, publisher.config, publisher.pins, claims)
+    )
+    if provider.rules_field:
+        faults.extend(_operators_faults(provider, publisher.config, claims))
+    faults.extend(_constraint_faults(provider, publisher.constraints, claims))
+    return tuple(head), tuple(faults)
 
 
 def refusals(provider: Provider, claims: Claims) -> Iterable[Mismatch]:
@@ -87,6 +131,28 @@ def refusals(provider: Provider, claims: Claims) -> Iterable[Mismatch]:
             yield Mismatch(
                 "/".join(refusal.claim), f"anything but {' or '.join(refusal.values)}", shown(actual), refusal.why
             )
+
+
+def _operators_faults(provider: Provider, config: Config, claims: Claims) -> Iterable[Mismatch]:
+    """The rules of an operator's own that do not hold."""
+    try:
+        rules = rules_of(config.get(provider.rules_field, ""))
+    except Rejected:
+        # Nobody wrote this by way of `core.trust`.
+        yield Mismatch(
+            provider.rules_field, "rules that can be read", "others", "A publisher without rules matches nothing."
+        )
+        return
+    found = [
+        (rule.name, rule.expected, actual, "An operator wrote this rule.") for rule, actual in unmet(rules, claims)
+    ]
+    named = {name for name, *_ in found}
+    for path in provider.pins_of(config):
+        name, actual = "/".join(path), claim_at(claims, path)
+        if actual is None and name not in named:
+            found.append((name, "some value", actual, "It holds the id that nobody else ever gets."))
+    for name, expected, actual, why in found:
+        yield Mismatch(name, shortened(expected), shown(actual), why)
 
 
 def _satisfies(actual: Any, wanted: Expectation) -> bool:
@@ -111,7 +177,11 @@ def shown(value: Any) -> str:
     """A claim's value for people and logs."""
     if value is None:
         return "nothing"
-    text = repr(value)
+    return shortened(repr(value))
+
+
+def shortened(text: str) -> str:
+    """Text for people and logs, of which the beginning is enough."""
     return text if len(text) <= SHOWN_MAX_CHARACTERS else text[:SHOWN_MAX_CHARACTERS] + "…"
 
 
@@ -144,6 +214,20 @@ def parse_constraints(ref: str = "", protected_ref: bool = False, tag: str = "",
     if allow not in _ALLOW:
         raise Rejected("invalid-trust", f"{allow!r} is no value for allow.", hint=f"Use one of {', '.join(_ALLOW)}.")
     return Constraints(ref, protected_ref, tag, allow)
+
+
+def check_constraints(provider: Provider, constraints: Constraints) -> None:
+    """Raise `Rejected` for a constraint on what no token of the provider says: nobody could ever meet it."""
+    asked = [name for name in ("ref", "tag") if getattr(constraints, name) and provider.ref is None]
+    asked += ["protected-ref"] if constraints.protected_ref and provider.protected_ref is None else []
+    if asked:
+        raise Rejected(
+            "invalid-trust",
+            f"{' and '.join(asked)} cannot be demanded: no token of {provider.title} says it.",
+            hint="Leave it out, or write a rule about a claim that says it."
+            if provider.rules_field
+            else "Leave it out; no job could meet it.",
+        )
 
 
 def matches_glob(pattern: str, text: str) -> bool:

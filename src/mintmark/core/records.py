@@ -64,6 +64,10 @@ class Issuer:
     """Raised by `issuer refresh`: every process fetches the keys anew."""
     purge_epoch: int = 0
     """Raised by `issuer purge-keys`: every process forgets the keys it has."""
+    audience: str = ""
+    """The audience its tokens must have instead of the index's; "" for the index's."""
+    remint: bool = False
+    """The same identity token may be exchanged again until it expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +85,34 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Who may publish a project. Pending as long as `project_id` is None."""
+    """Who may publish a project, all projects that fit a pattern, or with `reads` only read them."""
 
     id: int
     registry_id: int
     issuer_id: int
     project: str
+    """Name of a project; for a registry-wide publisher or a reader it may be a pattern of names."""
     project_id: int | None
     config: Mapping[str, str]
     constraints: Constraints
     created_at: int
     expires_at: int | None = None
-    """Pending publishers only."""
+    """When it lapses if nobody uses it: pending publishers, and those that no immutable id protects."""
     last_used_at: int | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Immutable ids learned at the first use, by claim; required from then on."""
+    reads: bool = False
+    """A reader: lets a job read the projects, and never upload."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it names no single project to upload to."""
+        return self.reads or "*" in self.project
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its first use creates its project."""
+        return self.project_id is None and not self.is_wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +143,22 @@ class Credential:
     issuer_url: str = ""
     subject: str = ""
     """For people: the identity it was minted for."""
+    wide: tuple[int, ...] = ()
+    """Those of `publishers` that name no single project to upload to."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMint:
+    """What repetitions of an exchange are held to. In the ledger it is part of the replay record."""
+
+    digest: str
+    """SHA-256 of the identity token's signed part: another token of the same id is no repetition."""
+    registry_id: int
+    publishers: tuple[int, ...]
+    """What the first credential covered; none covers more."""
+    credential_id: int
+    """The latest credential, which the next repetition ends."""
+    repetitions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,16 +78,36 @@ ISSUER_KEYS: Mapping[str, Key] = {
     "allow-http": Key(bool, "Fetch its documents without TLS. Default: false.", "false"),
     "ca-file": Key(str, "Certificates to trust for it instead of the system's (PEM).", '"corp-ca.pem"'),
     "jwks-file": Key(str, "A static key set; nothing is fetched then.", '"keys.json"'),
+    "audience": Key(
+        str,
+        "For CI systems whose jobs cannot ask for this index's audience: the one their tokens have instead. Every "
+        "service that gets such tokens can publish here with them.",
+        '"api://AzureADTokenExchange"',
+    ),
+    "remint": Key(
+        bool,
+        "A job may exchange the same identity token again until it expires, at most 10 times, for no more than the "
+        "first time; the former credential ends. For CI systems that give a job only one token. Default: false.",
+        "false",
+    ),
     "enabled": Key(bool, "Off: its tokens are refused and credentials minted from them end. Default: true.", "true"),
 }
 
 PUBLISHER_KEYS: Mapping[str, Key] = {
     "project": Key(
-        str, "The project it publishes. It is created by the first upload if it does not exist.", '"acme-widget"'
+        str,
+        "The project it publishes. It is created by the first upload if it does not exist. A pattern such as `acme-*` "
+        "stands for all projects that fit it, new ones too.",
+        '"acme-widget"',
     ),
     "issuer": Key(str, "The name of one of the registry's issuers.", '"gitlab"'),
     "ref": Key(str, "Only from refs that match this pattern; `*` does not cross `/`.", '"refs/heads/release-*"'),
     "protected-ref": Key(bool, "Only from a protected branch or tag. Default: false.", "true"),
     "tag": Key(str, "Only from the tag that belongs to the uploaded version.", '"v{version}"'),
+    "reads": Key(
+        bool,
+        'It reads the projects and uploads nothing; with `project = "*"` it reads the whole registry. Default: false.',
+        "true",
+    ),
     "allow": Key(str, "`any`, `create-only` (the first release) or `upload-only` (never creates it).", '"any"'),
 }

@@ -295,6 +295,7 @@ class _Body:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
+        self._begun = False
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -308,6 +309,11 @@ class _Body:
         return self
 
     async def __anext__(self) -> bytes:
+        if not self._begun:
+            # The head goes out with the first part. It must not wait for a client that sends no body: the index, which
+            # has deadlines for that, would never hear of it.
+            self._begun = True
+            return b""
         self.idle.clear()
         try:
             chunk = await self._request.content.readany()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mintmark.core.errors import Misconfigured
 from mintmark.lab.authority import Authority
@@ -21,6 +22,7 @@ DEFAULT_PORT = 8443
 _FIRST_LINE = "# Written by `mintmark serve --dev` at every start. For development on this machine only."
 # Beside the data, so that every command that opens the data can tell.
 MARK = "lab.json"
+_URLS = ("control_url", "base_url", "proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,9 @@ def read(directory: Path) -> Lab | None:
         value = json.loads((directory / MARK).read_text(encoding="utf-8"))
         audiences = {str(name): str(audience) for name, audience in dict(value["audiences"]).items()}
         texts = {name: str(value[name]) for name in ("control_url", "secret", "base_url", "proxy")}
+        # Invariant: a lab is on this machine. A file in somebody's checkout must not lead a command elsewhere.
+        if not all(urlsplit(texts[name]).hostname in {"localhost", "127.0.0.1"} for name in _URLS if texts[name]):
+            return None
         return Lab(**texts, ca_path=Path(value["ca_path"]), audiences=audiences, process_id=int(value["process_id"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

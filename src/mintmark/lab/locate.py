@@ -70,7 +70,9 @@ def locate(named: str | None, config: str | None, environment: Mapping[str, str]
 
 
 def _is_alive(process_id: int) -> bool:
-    """Whether there may be such a process of ours; 0: nobody said which."""
+    """Whether there may be such a process of ours. 0 is none: a file in a folder must not pass for a running lab."""
+    if process_id <= 0:
+        return False
     try:
         os.kill(process_id, 0)
     except (OSError, OverflowError):

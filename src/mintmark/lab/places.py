@@ -90,7 +90,7 @@ def _vendor(kind: str, issuer: str, keys: str = "", title: str = "") -> Place:
 DEV_PLACES: tuple[Place, ...] = tuple(_here(kind.slug) for kind in KINDS)
 """Of `mintmark serve --dev`: one a kind, all on loopback, named like their provider."""
 
-LAB_PLACES: tuple[Place, ...] = (
+_NAMED: tuple[Place, ...] = (
     _vendor("github", "https://token.actions.githubusercontent.com", title="GitHub Actions (github.com)"),
     # No Enterprise Server has ids in `sub`.
     _here("github", "github-server", "GitHub Actions (Enterprise Server)", old_subject=True),
@@ -107,6 +107,11 @@ LAB_PLACES: tuple[Place, ...] = (
     _vendor("codefresh", "https://oidc.codefresh.io"),
     _here("kubernetes"),
     _here("vault"),
+    _vendor("google", "https://accounts.google.com", "/oauth2/v3/certs"),
+)
+# Every other kind is an installation of one's own.
+LAB_PLACES: tuple[Place, ...] = _NAMED + tuple(
+    _here(kind.slug) for kind in KINDS if kind.slug not in {place.provider for place in _NAMED}
 )
 """Of `mintmark lab up`: the vendors under their own names, and installations of one's own."""
 BY_NAME: Mapping[str, Place] = by_name(LAB_PLACES)

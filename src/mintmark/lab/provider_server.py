@@ -15,7 +15,7 @@ import json
 import secrets
 import ssl
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random, SystemRandom
 from types import TracebackType
 
@@ -136,15 +136,26 @@ class LabProviders:
 
     # -- tokens -------------------------------------------------------------------------------------------------------
 
-    def token(self, order: Order, audience: str, request: web.Request | None = None) -> str:
+    def token(
+        self,
+        order: Order,
+        audience: str,
+        request: web.Request | None = None,
+        skew: Callable[[], float] | None = None,
+    ) -> str:
         """A signed identity token: fresh, or with `same_token` the one made last for such an order.
 
-        Raises `BadOrder`. A fault that changes the token is noted at the request.
+        Raises `BadOrder`. A fault that changes the token is noted at the request. `skew`: by how much the clock is
+        fast, where there is no request.
         """
+        fixed = order.place.kind.fixed_audience
+        if fixed is not None:
+            audience = fixed(self.issuer_url(order.place.name))
         key = _key(order, audience)
         if order.same_token and key in self._tokens:
             return self._tokens[key]
-        claims = self._claims(order, audience, self._clock.now() + self._skew_seconds(order.place, request))
+        seconds = skew() if skew is not None else self._skew_seconds(order.place, request)
+        claims = self._claims(order, audience, self._clock.now() + seconds)
         self._tokens[key] = token = self.signers[order.place.name].sign(claims)
         self._tokens.move_to_end(key)
         while len(self._tokens) > self._tokens_max:
@@ -177,6 +188,24 @@ class LabProviders:
             raise BadOrder(str(error)) from None
 
     # -- faults and the journal ---------------------------------------------------------------------------------------
+
+    def skew_of_job(self, place: Place) -> float:
+        """By how much the clock is fast for all tokens that a job finds; counts, and is told, as one request."""
+        fault = self._faults.take_named(CLOCK_SKEW, place.name)
+        if fault is None:
+            return 0.0
+        if self._journal is not None:
+            self._journal.write(
+                server="provider",
+                action="request-token",
+                method="",
+                status=200,
+                reason="OK",
+                fault=fault.name,
+                ci=place.name,
+                note="The tokens that a job found when it began.",
+            )
+        return fault.seconds or 0.0
 
     def _skew_seconds(self, place: Place, request: web.Request | None) -> float:
         fault = self._faults.take_named(CLOCK_SKEW, place.name)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from mintmark.core.jwks import ALGORITHMS, CURVES, RSA_MIN_BITS
+
+KEYS_AT_A_TIME = 2
 
 
 class Signer:
@@ -88,6 +91,16 @@ class Signer:
 
     def _published(self, kid: str, key: Key) -> dict[str, object]:
         return {**key.as_dict(private=False), "kid": kid, "use": "sig", "alg": self.algorithm}
+
+
+def prepared(names: Iterable[str]) -> dict[str, Signer]:
+    """A signer for each name; their keys are being made in threads, beside whatever comes next."""
+    signers = {name: Signer() for name in names}
+    threads = ThreadPoolExecutor(KEYS_AT_A_TIME, thread_name_prefix="keys")
+    for signer in signers.values():
+        threads.submit(signer.prepare)
+    threads.shutdown(wait=False)
+    return signers
 
 
 def _json(value: object) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -25,6 +26,8 @@ _UNBORN_PREFIX = "mintmark-new-"
 UNBORN_MAX_SECONDS = 600.0
 LABS_MAX = 1000
 _LOCK = "lock"
+# As `mkdtemp` makes them: a folder with a name of its own is somebody else's.
+_RANDOM = re.compile(r"[a-z0-9_]{8}\Z")
 
 
 class LabDirectory:
@@ -51,7 +54,7 @@ class LabDirectory:
 
     def remove(self) -> None:
         """Remove everything. May be called twice; what cannot be removed is left for the next lab's start."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -81,8 +84,30 @@ def sweep_dead(now: float, parent: Path | None = None) -> list[Path]:
     with suppress(OSError):
         dead += [path for path in _ours(_UNBORN_PREFIX, parent) if now - path.stat().st_mtime > UNBORN_MAX_SECONDS]
     for path in dead:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
     return dead
+
+
+def _remove(path: Path) -> None:
+    """Everything, the lock last: what is left of a directory that could not be removed is known by it."""
+    with suppress(OSError), os.scandir(path) as entries:
+        for entry in [each for each in entries if each.name != _LOCK]:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    os.unlink(entry.path)
+    with suppress(OSError):
+        if [each.name for each in path.iterdir()] == [_LOCK]:
+            (path / _LOCK).unlink()
+        path.rmdir()
+
+
+def _is_a_labs(path: Path) -> bool:
+    """Whether a lab made this directory. Never trust the beginning of its name alone: what is not ours stays."""
+    # One that was killed before it had its lock is empty.
+    names = {each.name for each in path.iterdir()}
+    return not names or (_LOCK in names and stat.S_ISREG((path / _LOCK).lstat().st_mode))
 
 
 def _ours(prefix: str, parent: Path | None) -> Iterator[Path]:
@@ -90,11 +115,11 @@ def _ours(prefix: str, parent: Path | None) -> Iterator[Path]:
     with suppress(OSError), os.scandir(parent or _home_of_labs()) as entries:
         found = 0
         for entry in entries:
-            if not entry.name.startswith(prefix):
+            if not entry.name.startswith(prefix) or not _RANDOM.match(entry.name.removeprefix(prefix)):
                 continue
             with suppress(OSError):
                 facts = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+                if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and _is_a_labs(Path(entry.path)):
                     found += 1
                     yield Path(entry.path).resolve()
             if found == LABS_MAX:

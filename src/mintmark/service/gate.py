@@ -17,6 +17,7 @@ from mintmark.core.errors import Rejected
 from mintmark.core.match import allows_upload
 from mintmark.core.names import ProjectName, matches_pattern
 from mintmark.core.records import Credential, Principal, Project, Publisher, Registry
+from mintmark.service import coverage
 from mintmark.service.limits import Limit
 from mintmark.service.ports import Clock, Ledger, Transaction
 
@@ -89,6 +90,13 @@ class Gate:
         if credential.kind == credentials.MINTED:
             if credential.registry_id not in (None, registry.id):
                 raise Rejected("not-allowed", f"The credential was minted for another registry than {registry.slug}.")
+            # Invariant: what only readers let mint uploads nothing.
+            if not credential.can_upload:
+                raise Rejected(
+                    "not-allowed",
+                    "The credential only reads.",
+                    hint="It was minted for an identity that is registered as a reader, not as a publisher.",
+                )
         elif credential.registry_id != registry.id or not credential.can_upload:
             raise Rejected(
                 "not-allowed", f"The API token {credential.name!r} does not allow uploads to {registry.slug}."
@@ -146,11 +154,7 @@ def _may_read(tx: Transaction, credential: Credential, registry: Registry, proje
         if not project:
             return everything
         return everything or any(matches_pattern(pattern, ProjectName(project)) for pattern in credential.projects)
-    if registry.publishers_read:
-        # Still tied to its publishers: at least one of them must be attached.
-        covered = tx.publishers.projects_of(credential.publishers, PROJECTS_NAMED)
-        return any(tx.publishers.live(registry.id, name, credential.publishers) for name in covered)
-    return bool(project) and bool(tx.publishers.live(registry.id, project, credential.publishers))
+    return coverage.may_read(tx, credential, registry, project)
 
 
 def _publishers_only(registry: Registry) -> Rejected:
@@ -217,10 +221,9 @@ def _publisher_grant(
     version: str | None,
     project: Project | None,
 ) -> Grant:
-    live = tx.publishers.live(registry.id, name, credential.publishers)
+    live = coverage.uploading(tx, credential, registry.id, name)
     if not live:
-        attached = tx.publishers.projects_of(credential.publishers, PROJECTS_NAMED)
-        covered = [each for each in attached if tx.publishers.live(registry.id, each, credential.publishers)]
+        covered = coverage.named(tx, credential, registry.id, PROJECTS_NAMED)
         raise Rejected(
             "not-allowed",
             f"The credential does not cover the project {name}.",
@@ -234,6 +237,9 @@ def _publisher_grant(
     first = project is None or (asked and all(it.version == version for it in tx.files.of_project(project.id)))
     for publisher in live:
         reason = allows_upload(publisher.constraints, ref=credential.ref, version=version, first_release=first)
+        if project is None and publisher.constraints.allow == "upload-only":
+            # One that names its project is not registered before the project exists.
+            reason = "its publisher never creates a project"
         if not reason:
             return Grant(publisher)
         reasons.append(reason)

@@ -146,10 +146,12 @@ class Mint:
         refusal: Rejected | Unavailable | None = None
         verdicts: dict[object, VerifiedClaims | Rejected | Unavailable] = {}
         for issuer in entries:
-            conditions = (key_source(issuer), rules_of(issuer))
+            # Invariant: a fixed audience counts instead of the index's, never besides it, and for its own entry only.
+            wanted = issuer.audience or audience
+            conditions = (key_source(issuer), rules_of(issuer), wanted)
             if conditions not in verdicts:
                 try:
-                    verdicts[conditions] = await self._verify(issuer, token, audience)
+                    verdicts[conditions] = await self._verify(issuer, token, wanted)
                 except (Rejected, Unavailable) as error:
                     verdicts[conditions] = error
             verdict = verdicts[conditions]

@@ -6,10 +6,10 @@ to `store.ledger`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mintmark.core.records import Credential, Event, File, Issuer, Project, Publisher, Registry, Release
+from mintmark.core.records import Credential, Event, File, FirstMint, Issuer, Project, Publisher, Registry, Release
 
 
 class Registries(Protocol):
@@ -40,12 +40,17 @@ class Issuers(Protocol):
 class Publishers(Protocol):
     """Publishers, regular and pending. Ids are never used again."""
 
-    def candidates(self, issuer_id: int, lookup: str) -> list[Publisher]:
-        """Publishers of an enabled issuer of an enabled registry; the cost does not depend on how many others exist."""
+    def candidates(self, issuer_id: int, lookups: Sequence[str]) -> list[Publisher]:
+        """Publishers of an enabled issuer of an enabled registry, by any of a few lookup keys; the cost does not
+        depend on how many others exist."""
 
     def of_registry(self, registry_id: int) -> list[Publisher]: ...
     def live(self, registry_id: int, project: str, among: tuple[int, ...]) -> list[Publisher]:
-        """Those of `among` that still publish this active project: attached, issuer and registry enabled."""
+        """Those of `among` that still publish this active project by name: attached, issuer and registry enabled."""
+
+    def attached(self, registry_id: int, among: Sequence[int], limit: int) -> list[tuple[Publisher, Issuer]]:
+        """Those of `among` that exist, with issuer and registry enabled and, if they name one, an active project; by
+        id, at most `limit`. The cost depends on how many come before them in `among` only."""
 
     def insert(self, publisher: Publisher, lookup: str) -> Publisher | None:
         """None when the registry has the same publisher for that project already."""
@@ -56,20 +61,24 @@ class Publishers(Protocol):
 
     def reify(self, publisher_id: int, project_id: int) -> None: ...
     def touch(self, publisher_ids: tuple[int, ...], at: int) -> None: ...
-    def projects_of(self, publisher_ids: tuple[int, ...], limit: int) -> list[str]:
-        """Names of the projects they publish, sorted, at most `limit`."""
+    def set_expiry(self, publisher_ids: tuple[int, ...], at: int) -> None:
+        """They lapse at this time unless they are used."""
+
+    def set_pins(self, publisher_id: int, pins: Mapping[str, str]) -> None:
+        """What was learned. From now on it does not lapse."""
 
     def lapsed(self, now: int, limit: int) -> list[Publisher]:
-        """Pending publishers that nobody used in time."""
+        """Those that nobody used in time."""
 
     def remove_lapsed(self, publisher_id: int, now: int) -> bool:
-        """Remove it if it is still pending and lapsed."""
+        """Remove it if it is still lapsed."""
 
 
 class Credentials(Protocol):
     """Upload credentials and API tokens by digest."""
 
     def find(self, digest: bytes) -> Credential | None: ...
+    def by_id(self, credential_id: int) -> Credential | None: ...
     def insert(self, credential: Credential) -> Credential: ...
     def end(self, credential_id: int, at: int) -> None:
         """From now on refused, everywhere. Ending twice keeps the first time."""
@@ -99,6 +108,15 @@ class Replays(Protocol):
 
     def claim(self, issuer_url: str, key: str, until: int) -> bool:
         """True for exactly one caller, over all processes, until the record may be forgotten at `until`."""
+
+    def is_claimed(self, issuer_url: str, key: str) -> bool:
+        """Whether `claim` would be False now. For explanations: whoever exchanges a token claims it."""
+
+    def first(self, issuer_url: str, key: str) -> FirstMint | None:
+        """What repetitions of this exchange are held to; None where none is allowed."""
+
+    def set_first(self, issuer_url: str, key: str, first: FirstMint) -> None:
+        """Keep it in the record that `claim` made."""
 
     def outlived(self, before: int) -> int:
         """How many records have an `until` before a time."""
@@ -228,6 +246,9 @@ class Audit(Protocol):
 
     def record(self, event: Event) -> None: ...
     def latest(self, registry_id: int | None, limit: int) -> list[Event]: ...
+    def mints(self, registry_id: int | None, since: int, *, failed: bool, limit: int) -> list[Event]:
+        """The latest exchanges of identity tokens since a time, refused ones only if `failed`, newest first."""
+
     def outlived(self, before: int) -> int:
         """How many events happened before a time."""
 

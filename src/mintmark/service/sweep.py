@@ -134,7 +134,7 @@ class Sweep:
             if dry_run or not found:
                 return total + len(found)
             total += await self._ledger.write(lambda tx, found=tuple(found): _remove_lapsed(tx, found, now))  # type: ignore[misc]
-            progress("pending publishers", len(found))
+            progress("lapsed publishers", len(found))
 
     # -- blobs and pages ----------------------------------------------------------------------------------------------
 

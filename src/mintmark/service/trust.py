@@ -6,9 +6,10 @@ of an entry to `core.trust` and talking to people to the command line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from mintmark.core import pins
 from mintmark.core.errors import Rejected
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import Event, Issuer, Principal, Publisher, Registry
@@ -160,7 +161,7 @@ class Trust:
             issuer = find_issuer(tx, registry, issuer_name)
             wanted = parse(issuer)
             check_welcome(f"publisher of {wanted.publisher.project}", registry, wanted.publisher)
-            publisher = add_publisher(tx, wanted, registry.id, issuer.id, int(self._clock.now()))
+            publisher = add_publisher(tx, wanted, registry.id, issuer, int(self._clock.now()))
             label = identify(publisher, issuer.name)
             self._note(tx, principal, "publisher-add", registry.id, {"name": label}, publisher.project)
             return publisher
@@ -172,18 +173,28 @@ class Trust:
 
         def work(tx: Transaction) -> None:
             registry = find_registry(tx, slug)
-            found = [p for p in tx.publishers.of_registry(registry.id) if p.id == publisher_id]
-            if not found:
-                raise Rejected(
-                    "invalid-trust",
-                    f"The registry {slug} has no publisher {publisher_id}.",
-                    hint="`mintmark publisher list` shows them with their numbers.",
-                )
+            found = _find_publisher(tx, registry, publisher_id)
             tx.publishers.remove(publisher_id)
-            facts = {"name": identify(found[0], ""), "id": publisher_id}
-            self._note(tx, principal, "publisher-remove", registry.id, facts, found[0].project)
+            facts = {"name": identify(found, ""), "id": publisher_id}
+            self._note(tx, principal, "publisher-remove", registry.id, facts, found.project)
 
         await self._ledger.write(work)
+
+    async def repin_publisher(
+        self, slug: str, publisher_id: int, former: str, new: str, principal: Principal, claim: str = ""
+    ) -> tuple[Publisher, str]:
+        """Replace an id that a publisher has learned; the publisher and the claim. Raises `Rejected`."""
+
+        def work(tx: Transaction) -> tuple[Publisher, str]:
+            registry = find_registry(tx, slug)
+            found = _find_publisher(tx, registry, publisher_id)
+            changed, ids = pins.repinned(found.pins, former, new, claim)
+            tx.publishers.set_pins(publisher_id, ids)
+            facts = {"name": identify(found, ""), "id": publisher_id, "claim": changed, "from": former, "to": new}
+            self._note(tx, principal, "publisher-repin", registry.id, facts, found.project)
+            return replace(found, pins=ids), changed
+
+        return await self._ledger.write(work)
 
     async def overview(self, slug: str | None = None) -> list[tuple[Registry, list[Issuer], list[Publisher]]]:
         """Every registry, or one, with its issuers and publishers."""
@@ -203,7 +214,7 @@ class Trust:
         principal: Principal,
         action: str,
         registry_id: int | None,
-        facts: dict[str, object],
+        facts: Mapping[str, object],
         project: str = "",
     ) -> None:
         tx.audit.record(Event(int(self._clock.now()), principal, action, registry_id, project, facts=facts))
@@ -232,6 +243,17 @@ def find_registry(tx: Transaction, slug: str) -> Registry:
     return registry
 
 
+def _find_publisher(tx: Transaction, registry: Registry, publisher_id: int) -> Publisher:
+    for publisher in tx.publishers.of_registry(registry.id):
+        if publisher.id == publisher_id:
+            return publisher
+    raise Rejected(
+        "invalid-trust",
+        f"The registry {registry.slug} has no publisher {publisher_id}.",
+        hint="`mintmark publisher list` shows them with their numbers.",
+    )
+
+
 def find_issuer(tx: Transaction, registry: Registry, name: str) -> Issuer:
     """The trust entry of this name, or `Rejected` with the names there are."""
     issuer = tx.issuers.find(registry.id, name) if name.isascii() else None
@@ -243,4 +265,4 @@ def find_issuer(tx: Transaction, registry: Registry, name: str) -> Issuer:
 
 def requires_fields(provider: str) -> str:
     """The fields of a provider's publishers, for help texts."""
-    return ", ".join(field.name + (" (required)" if field.required else "") for field in BY_SLUG[provider].fields)
+    return ", ".join(field.written + (" (required)" if field.required else "") for field in BY_SLUG[provider].fields)

@@ -6,13 +6,14 @@ transactions and agreement to `service.trust`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from mintmark.core import pins
 from mintmark.core.errors import Rejected
 from mintmark.core.names import ProjectName
 from mintmark.core.policy import Policy
-from mintmark.core.providers import PROVIDERS
+from mintmark.core.providers import BY_SLUG, PROVIDERS
 from mintmark.core.records import Issuer, Project, Publisher, Registry
 from mintmark.core.trust import PENDING_SECONDS, WantedPublisher, WantedRegistry
 from mintmark.core.trust_warnings import warnings_for
@@ -58,7 +59,13 @@ def identify(publisher: Publisher, issuer: str) -> str:
     facts += ["protected-ref"] if limits.protected_ref else []
     facts += [f"tag={limits.tag}"] if limits.tag else []
     facts += [f"allow={limits.allow}"] if limits.allow != "any" else []
+    facts += ["reads"] if publisher.reads else []
     return f"{publisher.project} from {issuer} ({', '.join(facts)})"
+
+
+def learned(publisher: Publisher) -> str:
+    """The ids that a publisher has learned, for people, or ""."""
+    return ", ".join(f"{claim}={value}" for claim, value in sorted(publisher.pins.items()))
 
 
 class Planner:
@@ -181,34 +188,44 @@ class Planner:
     ) -> None:
         names = {issuer.id: name for name, issuer in issuers.items()}
         left = {(names[p.issuer_id], p.project, _facts(p)): p for p in current}
+        missing: list[tuple[WantedPublisher, Publisher | None]] = []
         for each in wanted:
             former = left.pop((each.issuer, each.publisher.project, _facts(each.publisher)), None)
-            if former is not None:
-                if self._is_current(registry_id, former):
-                    continue
-                self._remove_publisher(slug, former, each.issuer)
-            self._insert_publisher(slug, registry_id, each)
-        for (issuer, _, _), former in left.items():
-            self._remove_publisher(slug, former, issuer)
+            if former is None or not self._is_current(registry_id, former):
+                missing.append((each, former))
+        pinned: dict[tuple[int, str], list[Publisher]] = {}
+        for publisher in current:
+            if publisher.pins:
+                pinned.setdefault((publisher.issuer_id, publisher.project), []).append(publisher)
+        for each, same in missing:
+            if same is not None:
+                self._remove_publisher(slug, same, each.issuer)
+            issuer = issuers.get(each.issuer)
+            siblings = pinned.get((issuer.id, each.publisher.project), ()) if issuer else ()
+            self._insert_publisher(slug, registry_id, _inheriting(each, siblings, issuer))
+        for (name, _, _), former in left.items():
+            self._remove_publisher(slug, former, name)
 
     def _is_current(self, registry_id: int, former: Publisher) -> bool:
-        """Whether a publisher can still do what it was registered for: a pending one lapses, or comes too late."""
-        if former.project_id is not None:
-            return True
-        lapsed = former.expires_at is not None and former.expires_at <= self._now
-        return not lapsed and self._tx.projects.find(registry_id, former.project) is None
+        """Whether a publisher can still do what it was registered for: it may have lapsed, or come too late."""
+        if former.expires_at is not None and former.expires_at <= self._now:
+            return False
+        return not former.is_pending or self._tx.projects.find(registry_id, former.project) is None
 
     def _insert_publisher(self, slug: str, registry_id: int, each: WantedPublisher) -> None:
         project = self._tx.projects.find(registry_id, each.publisher.project)
         _check_creates(each.publisher, project)
         label = f"{slug}/{identify(each.publisher, each.issuer)}"
-        kind = "publisher" if project else "pending publisher"
-        detail = "" if project else "creates the project at its first use, within 30 days"
-        self._add(Change("add", kind, label, detail), _insert_publisher(slug, each, self._now))
+        pending = project is None and each.publisher.is_pending
+        details = ["creates the project at its first use, within 30 days"] if pending else []
+        details += [f"keeps the learned {learned(each.publisher)}"] if each.publisher.pins else []
+        kind = "pending publisher" if pending else "publisher"
+        self._add(Change("add", kind, label, "; ".join(details)), _insert_publisher(slug, each, self._now))
 
     def _remove_publisher(self, slug: str, former: Publisher, issuer: str) -> None:
+        detail = f"had learned {learned(former)}" if former.pins else ""
         self._remove(
-            Change("remove", kind_of(former), f"{slug}/{identify(former, issuer)}"),
+            Change("remove", kind_of(former), f"{slug}/{identify(former, issuer)}", detail),
             lambda tx, _ids: tx.publishers.remove(former.id),
         )
 
@@ -222,7 +239,21 @@ class Planner:
 
 
 def _facts(publisher: Publisher) -> tuple[object, ...]:
-    return tuple(sorted(publisher.config.items())), publisher.constraints
+    return tuple(sorted(publisher.config.items())), publisher.constraints, publisher.reads
+
+
+def _inheriting(wanted: WantedPublisher, siblings: Iterable[Publisher], issuer: Issuer | None) -> WantedPublisher:
+    """A publisher beside, or instead of, others of the same identity and project has learned what they have.
+
+    Invariant: rewriting an entry of the file never lets somebody else have its name.
+    """
+    kept: dict[str, str] = {}
+    for sibling in siblings:
+        assert issuer is not None
+        provider = BY_SLUG[issuer.provider]
+        if provider.lookup_of_config(sibling.config) == wanted.lookup:
+            kept |= pins.kept(provider, wanted.publisher.config, sibling.pins)
+    return replace(wanted, publisher=replace(wanted.publisher, pins=kept)) if kept else wanted
 
 
 def _insert_issuer(slug: str, key: str, issuer: Issuer) -> Operation:
@@ -234,23 +265,26 @@ def _insert_issuer(slug: str, key: str, issuer: Issuer) -> Operation:
 
 def _insert_publisher(slug: str, each: WantedPublisher, now: int) -> Operation:
     def run(tx: Transaction, ids: dict[str, int]) -> None:
-        add_publisher(tx, each, ids[slug], ids[f"{slug}/{each.issuer}"], now)
+        issuer = tx.issuers.find(ids[slug], each.issuer)
+        assert issuer is not None
+        add_publisher(tx, each, ids[slug], issuer, now)
 
     return run
 
 
-def add_publisher(tx: Transaction, wanted: WantedPublisher, registry_id: int, issuer_id: int, now: int) -> Publisher:
+def add_publisher(tx: Transaction, wanted: WantedPublisher, registry_id: int, issuer: Issuer, now: int) -> Publisher:
     """Insert a publisher, pending if its project does not exist. Raises `Rejected` when it is there already."""
-    project = tx.projects.find(registry_id, wanted.publisher.project)
-    _check_creates(wanted.publisher, project)
+    former = wanted.publisher
+    project = None if former.is_wide else tx.projects.find(registry_id, former.project)
+    _check_creates(former, project)
+    lapses = pins.may_lapse(BY_SLUG[issuer.provider], former.config, former.pins)
     publisher = replace(
-        wanted.publisher,
-        registry_id=registry_id,
-        issuer_id=issuer_id,
-        project_id=project.id if project else None,
-        created_at=now,
-        expires_at=None if project else now + PENDING_SECONDS,
+        former, registry_id=registry_id, issuer_id=issuer.id, project_id=project.id if project else None, created_at=now
     )
+    if publisher.is_pending:
+        publisher = replace(publisher, expires_at=now + PENDING_SECONDS)
+    elif lapses:
+        publisher = replace(publisher, expires_at=now + pins.UNPROTECTED_SECONDS)
     inserted = tx.publishers.insert(publisher, wanted.lookup)
     if inserted is None:
         raise Rejected("invalid-trust", f"The publisher {identify(publisher, wanted.issuer)} is registered already.")
@@ -258,7 +292,7 @@ def add_publisher(tx: Transaction, wanted: WantedPublisher, registry_id: int, is
 
 
 def _check_creates(publisher: Publisher, project: Project | None) -> None:
-    if project is None and publisher.constraints.allow == "upload-only":
+    if project is None and publisher.is_pending and publisher.constraints.allow == "upload-only":
         raise Rejected(
             "invalid-trust",
             f"The project {publisher.project} does not exist, and an upload-only publisher never creates it.",
@@ -268,7 +302,7 @@ def _check_creates(publisher: Publisher, project: Project | None) -> None:
 
 def kind_of(publisher: Publisher) -> str:
     """What a publisher is called."""
-    return "pending publisher" if publisher.project_id is None else "publisher"
+    return "pending publisher" if publisher.is_pending else "publisher"
 
 
 def check_empty(tx: Transaction, registry: Registry, reason: str = "") -> None:

@@ -1,7 +1,7 @@
 """Which addresses and URLs the server may fetch an issuer's documents from (SSRF), and a resolver that obeys.
 
 Owns the rules for addresses, for the host and port of URLs, and the resolver that hands aiohttp checked addresses.
-Leaves the requests themselves and redirects to `store.keys_http`, and the choice of the networks to the operator.
+Leaves the requests themselves and redirects to `store.issuer_http`, and the choice of the networks to the operator.
 Only the resolver touches the network; everything else is a function of its arguments.
 """
 

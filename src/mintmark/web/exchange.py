@@ -99,6 +99,7 @@ async def _mint(request: web.Request, registry: Registry | None) -> web.Response
             "scope": {
                 "registries": minted.registries,
                 "projects": minted.projects,
+                "reads": minted.reads,
                 "single-use": minted.single_use,
             },
         }

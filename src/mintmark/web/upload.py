@@ -27,6 +27,8 @@ LOG = structlog.get_logger("mintmark.upload")
 # its end, up to this much.
 DRAIN_BYTES = 32 * 1024 * 1024
 DRAIN_SECONDS = 300
+# Who sends nothing, or has stopped, is waiting for the answer.
+DRAIN_IDLE_SECONDS = 5
 # The form's text beside the file.
 FORM_OVERHEAD_BYTES = 32 * 1024 * 1024
 RECEIVING: web.AppKey[Executor] = web.AppKey("receiving", Executor)
@@ -107,7 +109,8 @@ async def _drain(request: web.Request) -> None:
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             while left > 0:
-                chunk = await request.content.readany()
+                async with asyncio.timeout(DRAIN_IDLE_SECONDS):
+                    chunk = await request.content.readany()
                 if not chunk:
                     return
                 left -= len(chunk)

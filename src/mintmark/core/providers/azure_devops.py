@@ -107,6 +107,7 @@ AZURE_DEVOPS = Provider(
         same_if_set(("rpo_id",), "repository-id", "A repository made anew under the old name has another UUID."),
     ),
     lookup=Lookup(("def_id",), "pipeline-id"),
+    pins=(("org_id",), ("prj_id",), ("def_id",), ("rpo_id",)),
     ref=("rpo_ref",),
     protected_ref=None,
     known=frozenset(
@@ -132,4 +133,20 @@ AZURE_DEVOPS = Provider(
     max_lifetime_seconds=3600,
     confirmed=False,
     audience="fixed",
+    job="""\
+# azure-pipelines.yml
+trigger:
+  tags:
+    include: ["v*"]
+steps:
+  - script: |                  # on an agent that has uv and jq
+      uv build
+      # uv does not know Azure Pipelines, but takes the token from this variable as in GitLab CI.
+      export GITLAB_CI=true VARIABLE="$(curl --silent --show-error --fail --request POST \\
+        --header "Authorization: Bearer $SYSTEM_ACCESSTOKEN" --header "Content-Length: 0" \\
+        "$SYSTEM_OIDCREQUESTURI?api-version=7.1" | jq --raw-output .oidcToken)"
+      uv publish --publish-url https://HOST/acme/legacy/
+    env:
+      SYSTEM_ACCESSTOKEN: $(System.AccessToken)    # no step has it unless it says so
+""",
 )

@@ -62,6 +62,7 @@ BITBUCKET = Provider(
     ),
     lookup=Lookup(("repositoryUuid",), "repository-uuid"),
     # `branchName` is no full ref, and a branch may be called like a tag.
+    pins=(("workspaceUuid",), ("repositoryUuid",)),
     ref=None,
     protected_ref=None,
     known=frozenset(
@@ -87,4 +88,20 @@ BITBUCKET = Provider(
     reusable=False,
     # The vendor's page lists no claims; these are those of its example and of programs that read real tokens.
     confirmed=False,
+    job="""\
+# bitbucket-pipelines.yml
+pipelines:
+  tags:
+    "v*":
+      - step:
+          deployment: production
+          oidc:
+            audiences:
+              - AUDIENCE
+          script:              # in an image that has uv
+            - uv build
+            # uv does not know Bitbucket, but takes the token from this variable as in GitLab CI.
+            - export GITLAB_CI=true VARIABLE="$BITBUCKET_STEP_OIDC_TOKEN"
+            - uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

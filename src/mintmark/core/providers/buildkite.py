@@ -116,6 +116,7 @@ BUILDKITE = Provider(
         same_if_set(("cluster_id",), "cluster-id", "Only agents of the registered cluster may publish."),
     ),
     lookup=Lookup(("pipeline_slug",), "pipeline"),
+    pins=(("organization_id",), ("pipeline_id",)),
     ref=("build_branch",),
     full_ref=_full_ref,
     protected_ref=None,
@@ -151,4 +152,20 @@ BUILDKITE = Provider(
     ),
     # Five minutes unless a job asks for another lifetime; it has no reason to ask for more than an hour.
     max_lifetime_seconds=3600,
+    shared=("https://agent.buildkite.com",),
+    tenants=(("organization_id",), ("organization_slug",), ("pipeline_id",)),
+    organization="organization-id",
+    job="""\
+# .buildkite/pipeline.yml
+steps:
+  - key: publish
+    if: build.tag =~ /^v/
+    agents:
+      queue: release           # agents that have uv
+    env:
+      BUILDKITE_OIDC_TOKEN_CLAIMS: organization_id,pipeline_id
+    commands:
+      - uv build
+      - uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

@@ -134,6 +134,7 @@ CIRCLECI = Provider(
         ),
     ),
     lookup=Lookup(_claim("project-id"), "project-id"),
+    pins=(_claim("org-id"), _claim("project-id"), _claim("pipeline-definition-id")),
     ref=_claim("vcs-ref"),
     protected_ref=None,
     known=frozenset(
@@ -163,4 +164,29 @@ CIRCLECI = Provider(
     # An hour, as documented.
     max_lifetime_seconds=3600,
     requires_jti=False,
+    shared=("https://oidc.circleci.com",),
+    tenants=(_claim("org-id"), _claim("project-id")),
+    organization="organization-id",
+    job="""\
+# .circleci/config.yml
+version: 2.1
+jobs:
+  publish:
+    docker:
+      - image: your-image      # one that has uv
+    steps:
+      - checkout
+      - run: uv build
+      - run: uv publish --publish-url https://HOST/acme/legacy/
+workflows:
+  release:
+    jobs:
+      - publish:
+          context: release     # its restrictions say who may publish
+          filters:
+            tags:
+              only: /^v.*/
+            branches:
+              ignore: /.*/
+""",
 )

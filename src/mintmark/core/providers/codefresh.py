@@ -79,6 +79,7 @@ CODEFRESH = Provider(
         ),
     ),
     lookup=Lookup(("pipeline_id",), "pipeline-id"),
+    pins=(("account_id",), ("pipeline_id",)),
     ref=None,
     protected_ref=None,
     known=frozenset(
@@ -105,4 +106,24 @@ CODEFRESH = Provider(
     # The documented token lives five minutes; an hour leaves room for installations configured otherwise.
     max_lifetime_seconds=3600,
     requires_jti=False,
+    shared=("https://oidc.codefresh.io",),
+    tenants=(("account_id",), ("pipeline_id",)),
+    organization="account-id",
+    job="""\
+# codefresh.yml, behind the step that clones the repository
+id_token:
+  title: Ask for an identity token
+  type: obtain-oidc-id-token
+  arguments:
+    AUDIENCE: AUDIENCE
+publish:
+  title: Publish
+  image: your-image            # one that has uv
+  working_directory: ${{clone}}
+  commands:
+    - uv build
+    # uv does not know Codefresh, but takes the token from this variable as in GitLab CI.
+    - export GITLAB_CI=true VARIABLE="$ID_TOKEN"
+    - uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

@@ -118,6 +118,7 @@ FORGEJO = Provider(
         ),
     ),
     lookup=Lookup(("repository",), "repository"),
+    pins=(("repository_id",), ("repository_owner_id",)),
     ref=("ref",),
     protected_ref=("ref_protected",),
     known=frozenset(
@@ -150,4 +151,19 @@ FORGEJO = Provider(
     ),
     max_lifetime_seconds=3600,
     requires_jti=False,
+    job="""\
+# .forgejo/workflows/release.yml
+name: release
+on:
+  push:
+    tags: ["v*"]
+jobs:
+  publish:
+    runs-on: docker
+    enable-openid-connect: true    # lets the job ask Forgejo for an identity token
+    steps:
+      - uses: actions/checkout@v4
+      - run: uv build              # in an image that has uv
+      - run: uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

@@ -27,12 +27,25 @@ def _runs_the_workflow(it: Identity) -> Expectation:
     return Expectation(tuple(stem + end for end in (ref, sha) if isinstance(end, str) and end))
 
 
-def _runs_it_directly(it: Identity) -> Expectation | None:
-    return _runs_the_workflow(it) if it.claims.get("job_workflow_ref") is not None else None
+def _runs_the_steps(it: Identity) -> Expectation | None:
+    """The called workflow where one is registered, in any of its branches and tags unless that is registered, too.
+
+    Otherwise the workflow itself: its own steps, or a token that does not say whose they are.
+    """
+    called, actual = it.config.get("called-workflow"), it.claims.get("job_workflow_ref")
+    if not called:
+        return _runs_the_workflow(it) if actual is not None else None
+    if "@" in called:
+        return Expectation((called,))
+    # Nothing but a ref or a commit comes behind the file: `a.yml@b.yml` is another file.
+    text = actual if isinstance(actual, str) else ""
+    is_it = text.startswith(f"{called}@") and _CALLED_END.fullmatch(text, len(called) + 1)
+    return Expectation((text,) if is_it else ())
 
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _ID = re.compile(r"[0-9]{1,20}")
+_CALLED_END = re.compile(r"refs/(?:heads|tags)/.+|[0-9a-f]{40}")
 _WORKFLOW_HOW = "is `REPOSITORY/.github/workflows/WORKFLOW@REF`, or ends in the commit where there is no ref"
 
 GITHUB = Provider(
@@ -80,6 +93,16 @@ GITHUB = Provider(
             "The job's environment. Recommended: its protection rules then guard publishing.",
         ),
         Field(
+            "called-workflow",
+            "Called workflow",
+            re.compile(
+                rf"{_NAME}/[A-Za-z0-9._-]+/\.github/workflows/[^/@\s\\]+\.ya?ml(?:@(?:refs/(?:heads|tags)/[^\s\\]+|[0-9a-f]{{40}}))?"
+            ),
+            "octo-org/automation/.github/workflows/publish.yml@refs/tags/v1",
+            "The reusable workflow whose steps publish, where the workflow file above only calls it. Without `@REF` "
+            "any branch, tag or commit of it may.",
+        ),
+        Field(
             "repository-id",
             "Repository id",
             _ID,
@@ -111,9 +134,11 @@ GITHUB = Provider(
         ),
         Rule(
             ("job_workflow_ref",),
-            _runs_it_directly,
-            "The job's own steps must come from that file too, not from a reusable workflow that it calls.",
-            _WORKFLOW_HOW + ", if the claim is present",
+            _runs_the_steps,
+            "The job's steps must come from that file too, not from a reusable workflow that it calls, unless that is "
+            "registered.",
+            "is the field `called-workflow`, if that is filled in; otherwise, if the claim is present, "
+            "`REPOSITORY/.github/workflows/WORKFLOW@REF`, or with the commit where there is no ref",
         ),
         same_if_set(
             ("environment",), "environment", "The job must run in the registered environment.", ignore_case=True
@@ -130,6 +155,7 @@ GITHUB = Provider(
         ),
     ),
     lookup=Lookup(("repository",), "repository"),
+    pins=(("repository_id",), ("repository_owner_id",)),
     ref=("ref",),
     protected_ref=("ref_protected",),
     known=frozenset(
@@ -173,4 +199,26 @@ GITHUB = Provider(
     ),
     # The documented token lives five minutes; an hour leaves room for servers configured otherwise.
     max_lifetime_seconds=3600,
+    shared=("https://token.actions.githubusercontent.com",),
+    tenants=(("repository_id",), ("repository_owner_id",), ("repository",), ("repository_owner",), ("enterprise_id",)),
+    organization="owner-id",
+    job="""\
+# .github/workflows/release.yml
+name: release
+on:
+  push:
+    tags: ["v*"]
+jobs:
+  publish:
+    runs-on: ubuntu-latest
+    environment: release
+    permissions:
+      contents: read
+      id-token: write        # lets the job ask GitHub for an identity token
+    steps:
+      - uses: actions/checkout@v4
+      - uses: astral-sh/setup-uv@v6
+      - run: uv build
+      - run: uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

@@ -69,8 +69,14 @@ GITLAB = Provider(
     checked="2026-11-20",
     issuer=IssuerShape(
         pattern=re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~-]+)*"),
-        examples=("https://gitlab.com", "https://gitlab.acme.example", "https://acme.example:8443/gitlab"),
-        explanation="The instance's URL, or what its administrator set as `ci_id_tokens.issuer_url`.",
+        examples=(
+            "https://gitlab.com",
+            "https://acme.gitlab-dedicated.com",
+            "https://gitlab.acme.example",
+            "https://acme.example:8443/gitlab",
+        ),
+        explanation="The instance's URL, also of GitLab Dedicated, or what its administrator set as "
+        "`ci_id_tokens.issuer_url`.",
         server=lambda url: url.split("://", 1)[-1],
     ),
     fields=(
@@ -145,6 +151,7 @@ GITLAB = Provider(
         same_if_set(("namespace_id",), "namespace-id", "A group re-created under the old path has another id."),
     ),
     lookup=Lookup(("project_path",), "project-path"),
+    pins=(("project_id",), ("namespace_id",)),
     ref=("ref_path",),
     protected_ref=("ref_protected",),
     known=frozenset(
@@ -196,4 +203,20 @@ GITLAB = Provider(
     # and an operator with longer ones raises the limit for that issuer.
     max_lifetime_seconds=86_400,
     reusable=False,
+    shared=("https://gitlab.com",),
+    tenants=(("project_id",), ("namespace_id",), ("project_path",), ("namespace_path",)),
+    organization="namespace-id",
+    job="""\
+# .gitlab-ci.yml
+publish:
+  environment: release
+  rules:
+    - if: $CI_COMMIT_TAG
+  id_tokens:
+    VARIABLE:
+      aud: AUDIENCE
+  script:                    # in an image that has uv
+    - uv build
+    - uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

@@ -48,10 +48,31 @@ JENKINS = Provider(
         ),
     ),
     lookup=Lookup(("sub",), "job-url"),
+    # A job is known by its URL, which is a name like others.
+    pins=(),
     ref=None,
     protected_ref=None,
     known=frozenset(["aud", "build_number", "exp", "iat", "iss", "sub"]),
     max_lifetime_seconds=3600,
     # The plugin forbids templates to set it.
     requires_jti=False,
+    job_language="groovy",
+    job="""\
+// Jenkinsfile. The credential `mintmark` is an "OpenID Connect id token" with the audience
+// AUDIENCE
+pipeline {
+  agent any                    // one that has uv
+  stages {
+    stage('publish') {
+      steps {
+        sh 'uv build'
+        withCredentials([string(credentialsId: 'mintmark', variable: 'VARIABLE')]) {
+          // uv does not know Jenkins, but takes the token from this variable as in GitLab CI.
+          sh 'GITLAB_CI=true uv publish --publish-url https://HOST/acme/legacy/'
+        }
+      }
+    }
+  }
+}
+""",
 )

@@ -90,6 +90,7 @@ KUBERNETES = Provider(
         ),
     ),
     lookup=Lookup((_OWN, "serviceaccount", "name"), "service-account"),
+    pins=((_OWN, "serviceaccount", "uid"),),
     ref=None,
     protected_ref=None,
     known=frozenset(["aud", "exp", "iat", "iss", "jti", _OWN, "nbf", "sub"]),
@@ -99,4 +100,41 @@ KUBERNETES = Provider(
     requires_jti=False,
     # The kubelet renews the file when four fifths of the token's life are over.
     reusable=False,
+    job="""\
+# A Job whose pod publishes; its image has uv and the built files in /dist
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: publish
+  namespace: release
+spec:
+  template:
+    spec:
+      serviceAccountName: publisher
+      restartPolicy: Never
+      containers:
+        - name: publish
+          image: your-image
+          env:
+            - name: ID_TOKEN_FILE
+              value: /var/run/secrets/mintmark/token
+          command: [sh, -c]
+          args:
+            # uv does not know Kubernetes, but takes the token from this variable as in GitLab CI.
+            - >-
+              GITLAB_CI=true VARIABLE="$(cat "$ID_TOKEN_FILE")"
+              uv publish --publish-url https://HOST/acme/legacy/ /dist/*
+          volumeMounts:
+            - name: mintmark
+              mountPath: /var/run/secrets/mintmark
+              readOnly: true
+      volumes:
+        - name: mintmark
+          projected:
+            sources:
+              - serviceAccountToken:
+                  audience: AUDIENCE
+                  expirationSeconds: 600
+                  path: token
+""",
 )

@@ -10,29 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
+from mintmark.core.claims import ClaimPath, Claims, claim_at
 from mintmark.core.errors import Rejected
 
-ClaimPath = tuple[str, ...]
-"""A claim's address, one key a level: claim names hold '/' and '.', so a dotted path would be ambiguous."""
+# What tables are written with comes from here, claims and their addresses too.
+__all__ = ["ClaimPath", "Claims", "claim_at"]
 
-Claims = Mapping[str, Any]
 Config = Mapping[str, str]
 FIELD_MAX_CHARACTERS = 255
 _LAB_ISSUER = r"https://localhost:[0-9]{1,5}(?:/[A-Za-z0-9_-]+)+"
-
-
-def claim_at(claims: Claims, path: ClaimPath) -> Any:
-    """The value at a path, or None."""
-    value: Any = claims.get(path[0])
-    for key in path[1:]:
-        # Nested objects come from JSON; asking for the abstract type would cost ten times as much.
-        if not isinstance(value, dict | MappingProxyType):
-            return None
-        value = value.get(key)
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +49,25 @@ class Field:
     example: str
     explanation: str
     required: bool = False
+    unless: str = ""
+    """Not required where this other field is given."""
     immutable_id: bool = False
     """An id the CI system never gives to anybody else: protects against renamed and re-registered owners."""
+    key: str = ""
+    """Its key in a trust file, where that is not its name."""
+    read: Callable[[Any], str] | None = None
+    """Makes the field's one text of what a trust file holds there, where that need not be a text."""
 
-    def parse(self, text: str) -> str:
+    @property
+    def written(self) -> str:
+        """What people call it."""
+        return self.key or self.name
+
+    def parse(self, given: Any) -> str:
         """The field's value, or `Rejected` naming the field."""
+        if self.read is not None:
+            return self.read(given)
+        text = str(given)
         if len(text) > FIELD_MAX_CHARACTERS or not self.pattern.fullmatch(text):
             raise Rejected(
                 "invalid-trust",
@@ -136,6 +138,8 @@ class Provider:
     rules: tuple[Rule, ...]
     lookup: Lookup
     known: frozenset[str]
+    pins: tuple[ClaimPath, ...]
+    """The claims with ids that are never given away: learned at a publisher's first use and demanded from then on."""
     ref: ClaimPath | None
     """Where the full ref (`refs/heads/…`, `refs/tags/…`) stands; None where the token does not say it."""
     protected_ref: ClaimPath | None
@@ -153,9 +157,29 @@ class Provider:
     """Whether the claims are the vendor's word. Otherwise the reference page says that they are not."""
     audience: str = "index"
     """`index`: a job can ask for our audience. `fixed`: it cannot, so the operator must name theirs."""
+    job: str = ""
+    """What a project puts into its CI system's file, with HOST, AUDIENCE and VARIABLE to be filled in."""
+    job_language: str = "yaml"
+    """In which language that is."""
+    shared: tuple[str, ...] = ()
+    """Issuers under which strangers get tokens, too: those of all customers of a vendor."""
+    tenants: tuple[ClaimPath, ...] = ()
+    """The claims that tell one customer of a shared issuer from another."""
+    organization: str = ""
+    """The field with the immutable id of the customer."""
+    rules_field: str = ""
+    """The field that holds rules of the operator's own (`core.rules`), which are applied besides the table's."""
+    check: Callable[[Config], None] | None = None
+    """Raises `Rejected` for fields that do not go together."""
+    pins_of_config: Callable[[Config], tuple[ClaimPath, ...]] | None = None
+    """The pins where publishers differ in them."""
+    key_of_config: Callable[[Config], str] | None = None
+    """The lookup key where it is no field alone."""
+    keys_of_claims: Callable[[Claims], tuple[str, ...]] | None = None
+    """The lookup keys of a token where it is not one claim that decides."""
 
     def __post_init__(self) -> None:
-        if not self.rules:
+        if not self.rules and not self.rules_field:
             raise ValueError(f"provider {self.slug} has no rules: it would accept every token of an issuer")
         names = [field.name for field in self.fields]
         if len(set(names)) != len(names) or self.lookup.field not in names:
@@ -168,33 +192,62 @@ class Provider:
         value = claim_at(claims, self.ref) if self.ref else None
         return value if isinstance(value, str) else None
 
-    def parse_config(self, given: Mapping[str, str]) -> dict[str, str]:
+    def parse_config(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Validate what a person filled in; unknown, missing and malformed fields raise `Rejected`."""
         fields = {field.name: field for field in self.fields}
-        unknown = sorted(given.keys() - fields.keys())
-        if unknown:
+        names = {field.written: field.name for field in self.fields}
+        named = {names.get(key, key): value for key, value in given.items()}
+        unknown = sorted(named.keys() - fields.keys())
+        if unknown or len(named) != len(given):
             raise Rejected(
                 "invalid-trust",
-                f"{self.title} has no field {unknown[0]!r}.",
-                hint=f"Its fields are: {', '.join(fields)}.",
+                f"{self.title} has no field {unknown[0]!r}." if unknown else "A field is given twice.",
+                hint=f"Its fields are: {', '.join(names)}.",
             )
-        missing = [field.name for field in self.fields if field.required and not given.get(field.name)]
+        missing = [
+            field
+            for field in self.fields
+            if field.required and not named.get(field.name) and not named.get(field.unless)
+        ]
         if missing:
             raise Rejected(
                 "invalid-trust",
-                f"The field {missing[0]!r} is missing.",
-                hint=f"{fields[missing[0]].explanation} Example: {fields[missing[0]].example}",
+                f"The field {missing[0].written!r} is missing.",
+                hint=f"{missing[0].explanation} Example: {missing[0].example}",
             )
-        return {name: fields[name].parse(value) for name, value in given.items() if value}
+        texts = {name: fields[name].parse(value) for name, value in named.items() if value}
+        config = {name: text for name, text in texts.items() if text}
+        if self.check is not None:
+            self.check(config)
+        return config
+
+    def takes(self, key: str) -> bool:
+        """Whether a trust file may hold something else than a text there."""
+        return any(field.read is not None and key in (field.name, field.written) for field in self.fields)
+
+    def knows(self, claim: str) -> bool:
+        """Whether a claim is worth keeping for diagnostics."""
+        return bool(self.rules_field) or claim in self.known
+
+    def pins_of(self, config: Config) -> tuple[ClaimPath, ...]:
+        """The claims whose values this publisher learns at its first use."""
+        return self.pins if self.pins_of_config is None else self.pins_of_config(config)
 
     def lookup_of_config(self, config: Config) -> str:
         """The ledger's lookup key of a publisher."""
-        return config[self.lookup.field].lower()
+        return config[self.lookup.field].lower() if self.key_of_config is None else self.key_of_config(config)
 
     def lookup_of_claims(self, claims: Claims) -> str | None:
         """The ledger's lookup key of a token, None when the claim is missing or no string."""
         value = claim_at(claims, self.lookup.claim)
         return value.lower() if isinstance(value, str) and value else None
+
+    def lookups_of_claims(self, claims: Claims) -> tuple[str, ...]:
+        """All of a token's lookup keys, of which there is a bounded number; publishers are found by any of them."""
+        if self.keys_of_claims is not None:
+            return self.keys_of_claims(claims)
+        key = self.lookup_of_claims(claims)
+        return () if key is None else (key,)
 
 
 def same(claim: ClaimPath, field: str, why: str, *, ignore_case: bool = False) -> Rule:

@@ -74,6 +74,7 @@ SEMAPHORE = Provider(
         same_if_set(("org_id",), "organization-id", "An organization made anew under the old name has another id."),
     ),
     lookup=Lookup(("prj_id",), "project-id"),
+    pins=(("org_id",), ("prj_id",)),
     ref=("ref",),
     protected_ref=None,
     known=frozenset(
@@ -111,4 +112,26 @@ SEMAPHORE = Provider(
     max_lifetime_seconds=86_400,
     reusable=False,
     audience="fixed",
+    job="""\
+# .semaphore/semaphore.yml
+version: v1.0
+name: release
+agent:
+  machine:
+    type: e1-standard-2
+    os_image: ubuntu2404
+blocks:
+  - name: publish
+    run:
+      when: "tag =~ '^v'"
+    task:
+      jobs:
+        - name: publish
+          commands:            # on a machine that has uv
+            - checkout
+            - uv build
+            # uv does not know Semaphore, but takes the token from this variable as in GitLab CI.
+            - export GITLAB_CI=true VARIABLE="$SEMAPHORE_OIDC_TOKEN"
+            - uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

@@ -49,10 +49,21 @@ VAULT = Provider(
         same_if_set(("namespace",), "namespace", "Another namespace has other administrators."),
     ),
     lookup=Lookup(("sub",), "entity-id"),
+    pins=(("namespace",), ("sub",)),
     ref=None,
     protected_ref=None,
     known=frozenset(["aud", "exp", "iat", "iss", "namespace", "sub"]),
     # A role's `ttl` is a day unless it says otherwise, which is too long for this.
     max_lifetime_seconds=3600,
     requires_jti=False,
+    job_language="sh",
+    job="""\
+# In any job that has logged in to Vault, on a machine that has uv and vault. Once, as an administrator:
+#   vault write identity/oidc/key/publish allowed_client_ids=AUDIENCE
+#   vault write identity/oidc/role/publish key=publish ttl=10m client_id=AUDIENCE
+uv build
+# uv does not know Vault, but takes the token from this variable as in GitLab CI.
+export GITLAB_CI=true VARIABLE="$(vault read -field=token identity/oidc/token/publish)"
+uv publish --publish-url https://HOST/acme/legacy/
+""",
 )

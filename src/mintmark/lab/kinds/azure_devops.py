@@ -56,4 +56,10 @@ def equip(desk: Desk) -> Equipment:
     )
 
 
-KIND = Kind("azure-devops", Paths(f"/azure-devops/{_ORGANIZATION}", "/azure-devops/.well-known/jwks"), claims, equip)
+KIND = Kind(
+    "azure-devops",
+    Paths(f"/azure-devops/{_ORGANIZATION}", "/azure-devops/.well-known/jwks"),
+    claims,
+    equip,
+    fixed_audience=lambda _issuer_url: AUDIENCE,
+)

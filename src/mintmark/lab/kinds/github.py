@@ -61,7 +61,7 @@ def claims(job: Job, now: int) -> dict[str, object]:
         "workflow": job.config["workflow"].rpartition(".")[0],
         "workflow_ref": workflow_ref,
         "workflow_sha": sha,
-        "job_workflow_ref": workflow_ref,
+        "job_workflow_ref": _steps_of(job, workflow_ref),
         "job_workflow_sha": sha,
         "enterprise": "mintmark-lab",
         "enterprise_id": stable_id("enterprise", "mintmark-lab"),
@@ -80,6 +80,14 @@ def _event(ref: str) -> tuple[str, str, str, str]:
     if ref.startswith((HEADS, TAGS)):
         return "push", "tag" if ref.startswith(TAGS) else "branch", "", ""
     raise ImpossibleJob(f"A GitHub job has a ref that begins with {HEADS}, {TAGS} or {PULL}, or none; not {ref!r}.")
+
+
+def _steps_of(job: Job, workflow_ref: str) -> str:
+    """The workflow whose steps the job runs: its own, or one that it calls."""
+    called = job.config.get("called-workflow")
+    if not called:
+        return workflow_ref
+    return called if "@" in called else f"{called}@{PROTECTED_REF}"
 
 
 def _environment(job: Job) -> dict[str, object]:

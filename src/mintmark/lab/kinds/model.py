@@ -106,6 +106,8 @@ class Kind:
     equip: Callable[[Desk], Equipment]
     jti: bool = True
     """Whether its tokens have an id."""
+    fixed_audience: Callable[[str], str] | None = None
+    """Makes the one audience of all tokens from the issuer's URL, where a job cannot choose it."""
     audience_as_list: bool = False
     """Whether `aud` is a list, even of one."""
 

@@ -56,4 +56,10 @@ def equip(desk: Desk) -> Equipment:
     return Equipment({"CI": "true", "SEMAPHORE": "true", "SEMAPHORE_OIDC_TOKEN": desk.token(desk.issuer_url())})
 
 
-KIND = Kind("semaphore", Paths("/semaphore", "/semaphore/.well-known/jwks.json"), claims, equip)
+KIND = Kind(
+    "semaphore",
+    Paths("/semaphore", "/semaphore/.well-known/jwks.json"),
+    claims,
+    equip,
+    fixed_audience=lambda issuer_url: issuer_url,
+)

@@ -19,6 +19,17 @@ LATEST = Statement(f"SELECT {columns(_ALL)} FROM events ORDER BY id DESC LIMIT :
 LATEST_OF_REGISTRY = Statement(
     f"SELECT {columns(_ALL)} FROM events WHERE registry_id = :registry_id ORDER BY id DESC LIMIT :limit"
 )
+# By the order of events and not by an index: whoever looks is a person, and what is looked for is near the end.
+_MINTS = f"SELECT {columns(_ALL)} FROM events WHERE action = 'mint' AND at >= :since"
+_FAILED = " AND outcome NOT IN ('minted', 'reminted')"
+_OF_REGISTRY = " AND registry_id = :registry_id"
+_NEWEST = " ORDER BY id DESC LIMIT :limit"
+MINTS = {
+    (False, False): Statement(f"{_MINTS}{_NEWEST}"),
+    (False, True): Statement(f"{_MINTS}{_FAILED}{_NEWEST}"),
+    (True, False): Statement(f"{_MINTS}{_OF_REGISTRY}{_NEWEST}"),
+    (True, True): Statement(f"{_MINTS}{_OF_REGISTRY}{_FAILED}{_NEWEST}"),
+}
 # Events are in the order of time, so the oldest are looked at and no index is needed.
 FORGET = Statement(
     "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT :limit) oldest "
@@ -61,6 +72,12 @@ class Audit:
             return [_event(row) for row in self._session.rows(LATEST, {"limit": limit})]
         rows = self._session.rows(LATEST_OF_REGISTRY, {"registry_id": registry_id, "limit": limit})
         return [_event(row) for row in rows]
+
+    def mints(self, registry_id: int | None, since: int, *, failed: bool, limit: int) -> list[Event]:
+        parameters: dict[str, object] = {"since": since, "limit": limit}
+        if registry_id is not None:
+            parameters["registry_id"] = registry_id
+        return [_event(row) for row in self._session.rows(MINTS[registry_id is not None, failed], parameters)]
 
     def outlived(self, before: int) -> int:
         (row,) = self._session.rows(OUTLIVED, {"before": before})

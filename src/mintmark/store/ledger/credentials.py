@@ -11,11 +11,12 @@ from mintmark.store.ledger.session import Row, Session, Statement, as_json_list,
 
 _FIELDS = (
     "digest kind registry_id name publishers projects can_upload can_read single_use spent_on ref created_at "
-    "expires_at ended_at issuer_url subject"
+    "expires_at ended_at issuer_url subject wide"
 )
 _ALL = "id " + _FIELDS
 
 FIND = Statement(f"SELECT {columns(_ALL)} FROM credentials WHERE digest = :digest")
+BY_ID = Statement(f"SELECT {columns(_ALL)} FROM credentials WHERE id = :id")
 INSERT = Statement(f"INSERT INTO credentials ({columns(_FIELDS)}) VALUES ({placeholders(_FIELDS)}) RETURNING id")
 END = Statement("UPDATE credentials SET ended_at = :at WHERE id = :id AND ended_at IS NULL")
 SPEND = Statement(
@@ -43,7 +44,8 @@ FORGET = Statement(
 def _credential(row: Row) -> Credential:
     fields = dict(zip(_ALL.split(), row, strict=True))
     fields["digest"] = bytes(fields["digest"])
-    fields["publishers"] = tuple(msgspec.json.decode(fields["publishers"]))
+    for name in ("publishers", "wide"):
+        fields[name] = tuple(msgspec.json.decode(fields[name]))
     fields["projects"] = texts(fields["projects"])
     for name in ("can_upload", "can_read", "single_use"):
         fields[name] = bool(fields[name])
@@ -60,10 +62,14 @@ class Credentials:
         row = self._session.row(FIND, {"digest": digest})
         return _credential(row) if row else None
 
+    def by_id(self, credential_id: int) -> Credential | None:
+        row = self._session.row(BY_ID, {"id": credential_id})
+        return _credential(row) if row else None
+
     def insert(self, credential: Credential) -> Credential:
         parameters: dict[str, object] = {name: getattr(credential, name) for name in _FIELDS.split()}
-        parameters["publishers"] = as_json_list(credential.publishers)
-        parameters["projects"] = as_json_list(credential.projects)
+        for name in ("publishers", "projects", "wide"):
+            parameters[name] = as_json_list(parameters[name])  # type: ignore[arg-type]
         (row,) = self._session.rows(INSERT, parameters)
         return replace(credential, id=row[0])
 

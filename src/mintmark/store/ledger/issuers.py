@@ -11,25 +11,26 @@ from mintmark.store.ledger.session import Row, Session, Statement, as_json_list,
 
 _SETTINGS = (
     "registry_id name provider url server projects algorithms max_lifetime_seconds networks allow_http ca_pem jwks "
-    "enabled keys_epoch purge_epoch"
+    "enabled keys_epoch purge_epoch audience remint"
 )
-_ALL = "id " + _SETTINGS
+ALL = "id " + _SETTINGS
 _LISTS = ("projects", "algorithms", "networks")
 
-EVERY = Statement(f"SELECT {columns(_ALL)} FROM issuers ORDER BY registry_id, name")
-FIND = Statement(f"SELECT {columns(_ALL)} FROM issuers WHERE registry_id = :registry_id AND name = :name")
+EVERY = Statement(f"SELECT {columns(ALL)} FROM issuers ORDER BY registry_id, name")
+FIND = Statement(f"SELECT {columns(ALL)} FROM issuers WHERE registry_id = :registry_id AND name = :name")
 INSERT = Statement(f"INSERT INTO issuers ({columns(_SETTINGS)}) VALUES ({placeholders(_SETTINGS)}) RETURNING id")
 UPDATE = Statement(f"UPDATE issuers SET {', '.join(f'{name} = :{name}' for name in _SETTINGS.split())} WHERE id = :id")
 REMOVE_PUBLISHERS = Statement("DELETE FROM publishers WHERE issuer_id = :id")
 REMOVE = Statement("DELETE FROM issuers WHERE id = :id")
 
 
-def _issuer(row: Row) -> Issuer:
-    fields = dict(zip(_ALL.split(), row, strict=True))
+def issuer_of(row: Row) -> Issuer:
+    """The record in a row of the columns `ALL`."""
+    fields = dict(zip(ALL.split(), row, strict=True))
     for name in _LISTS:
         fields[name] = texts(fields[name])
-    fields["allow_http"] = bool(fields["allow_http"])
-    fields["enabled"] = bool(fields["enabled"])
+    for name in ("allow_http", "enabled", "remint"):
+        fields[name] = bool(fields[name])
     return Issuer(**fields)
 
 
@@ -47,11 +48,11 @@ class Issuers:
         self._session = session
 
     def every(self) -> list[Issuer]:
-        return [_issuer(row) for row in self._session.rows(EVERY)]
+        return [issuer_of(row) for row in self._session.rows(EVERY)]
 
     def find(self, registry_id: int, name: str) -> Issuer | None:
         row = self._session.row(FIND, {"registry_id": registry_id, "name": name})
-        return _issuer(row) if row else None
+        return issuer_of(row) if row else None
 
     def insert(self, issuer: Issuer) -> Issuer:
         (row,) = self._session.rows(INSERT, _parameters(issuer))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from mintmark.core.errors import Misconfigured
 
 # The newest migration. A test compares it with the scripts.
-HEAD = "0002"
+HEAD = "0003"
 
 
 def current(connection: Connection) -> str | None:

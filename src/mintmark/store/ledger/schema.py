@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.schema import SchemaItem
@@ -84,6 +85,9 @@ issuers = _table(
     Column("enabled", Boolean, nullable=False),
     Column("keys_epoch", Integer, nullable=False),
     Column("purge_epoch", Integer, nullable=False),
+    # Not the index's audience but this one; empty for the index's.
+    Column("audience", Text, nullable=False, server_default=text("''")),
+    Column("remint", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("registry_id", "name"),
     # One entry an issuer and registry: with two, it would depend on their order which conditions hold.
     UniqueConstraint("registry_id", "url"),
@@ -120,9 +124,13 @@ publishers = _table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("last_used_at", BigInteger),
-    UniqueConstraint("issuer_id", "project", "config", "constraints"),
+    # Immutable ids that were learned at the first use, as JSON.
+    Column("pins", Text, nullable=False, server_default="{}"),
+    Column("reads", Boolean, nullable=False, server_default=false()),
+    UniqueConstraint("issuer_id", "project", "config", "constraints", "reads"),
     Index(None, "issuer_id", "lookup"),
     Index(None, "registry_id", "project"),
+    Index(None, "expires_at"),
 )
 
 releases = _table(
@@ -186,6 +194,8 @@ credentials = _table(
     Column("ended_at", BigInteger),
     Column("issuer_url", Text, nullable=False),
     Column("subject", Text, nullable=False),
+    # Those of `publishers` that name no single project to upload to, so that they are not found by a project's name.
+    Column("wide", Text, nullable=False, server_default="[]"),
     Index(None, "registry_id", "kind"),
     Index(None, "expires_at"),
 )
@@ -196,6 +206,8 @@ replays = Table(
     Column("issuer_url", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("until", BigInteger, nullable=False, index=True),
+    # What a repetition of the exchange is held to, as JSON; absent where the issuer allows none.
+    Column("first", Text),
 )
 
 events = _table(
