@@ -27,7 +27,7 @@ check: $(TEST)/ready
 	$(TEST)/bin/python docs/derive.py --check
 
 test-real: $(REAL)/ready $(UPLOADERS)/ready
-	@[ -d tests/real/node_modules ] || ! command -v npm >/dev/null || (cd tests/real && npm ci --silent)
+	@[ -d tests/real/node_modules/oidc-provider ] || ! command -v npm >/dev/null || (cd tests/real && npm ci --silent)
 	$(REAL)/bin/python -m pytest -q -m real tests/real
 
 bench: $(TEST)/ready $(PEERS)/ready
