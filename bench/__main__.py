@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import checks, importing, machine, memory, mint, pages, peers, profile, scale, startup, uploads
+from bench import checks, importing, issuers, machine, memory, mint, pages, peers, profile, scale, startup, uploads
 from bench.figures import Row, table
 from bench.session import FOLDER, BenchError, Session, missing, opened
 
@@ -28,6 +28,7 @@ class Bench:
 
 BENCHES = (
     Bench("mint", "Identity token in, upload credential out", ("wrk",), mint.run),
+    Bench("issuers", "Many issuers, some of them hanging, and many projects of one identity", ("wrk",), issuers.run),
     Bench("pages", "Project pages against nginx", ("wrk", "nginx"), pages.run),
     Bench("scale", "10,000 projects against 100", ("wrk",), scale.run),
     Bench("memory", "Memory of a large upload and download", (), memory.run),

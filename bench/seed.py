@@ -16,7 +16,7 @@ from typing import TypeVar
 from bench.server import AUDIENCE, settings_file, settings_of
 from mintmark.assemble import Index
 from mintmark.core import simple
-from mintmark.core.records import OPERATOR, File, Project, Registry
+from mintmark.core.records import OPERATOR, File, Issuer, Project, Registry
 from mintmark.core.trust import Host, parse_issuer, parse_publisher, parse_registry
 from mintmark.service.ports import Transaction
 
@@ -54,18 +54,22 @@ def audience_of(slug: str) -> str:
     return f"mintmark_registry_{slug}"
 
 
-async def publishers(index: Index, jwks: bytes, count: int) -> None:
-    """The registry `bench` with an issuer whose keys are pinned, and publishers of that many existing projects."""
+async def publishers(
+    index: Index, jwks: bytes, count: int, *, urls: Sequence[str] = (ISSUER_URL,), projects_each: int = 1
+) -> None:
+    """The registry `bench` with issuers, and publishers of that many existing projects, dealt out to the issuers.
+
+    Without `jwks` the issuers' keys are fetched. `projects_each`: so many projects have the same identity.
+    """
     home = await registry(index)
-    entry = {"provider": "gitlab", "url": ISSUER_URL, "projects": ["*"], "jwks-file": "keys.json"}
-    issuer = await index.trust.add_issuer(
-        REGISTRY, parse_issuer("gitlab", entry, _host(index), lambda _name: jwks.decode()), OPERATOR
-    )
+    issuers = [await _issuer(index, f"gitlab-{place}", url, jwks) for place, url in enumerate(urls)]
 
     def insert(tx: Transaction, numbers: range) -> None:
         for number in numbers:
             name = f"project-{number}"
-            wanted = parse_publisher("bench", {"project": name, **publisher_config(number)}, issuer)
+            identity = number // projects_each
+            issuer = issuers[identity % len(issuers)]
+            wanted = parse_publisher("bench", {"project": name, **publisher_config(identity)}, issuer)
             project = tx.projects.insert(home.id, name, name, _UPLOADED_AT)
             record = replace(
                 wanted.publisher,
@@ -79,6 +83,16 @@ async def publishers(index: Index, jwks: bytes, count: int) -> None:
     for start in range(0, count, _BATCH):
         numbers = range(start, min(start + _BATCH, count))
         await index.ledger.write(partial(insert, numbers=numbers))
+
+
+async def _issuer(index: Index, name: str, url: str, jwks: bytes) -> Issuer:
+    entry: dict[str, object] = {"provider": "gitlab", "url": url, "projects": ["*"]}
+    if jwks:
+        entry["jwks-file"] = "keys.json"
+    else:
+        entry |= {"allow-http": True, "networks": ["127.0.0.0/8"]}
+    parsed = parse_issuer(name, entry, _host(index), lambda _name: jwks.decode())
+    return await index.trust.add_issuer(REGISTRY, parsed, OPERATOR)
 
 
 def publisher_config(number: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +38,24 @@ class _Order:
     path: Path
     count: int
     publishers: int
+    urls: Sequence[str]
 
 
-def sign(folder: Path, signer: Signer, *, slices: int, count: int, publishers: int) -> list[Slice]:
-    """Slices of `count` tokens, each for one of so many publishers by chance; on every core."""
-    orders = [_Order(signer, folder / f"tokens-{publishers}-{n}", count, publishers) for n in range(slices)]
+def sign(
+    folder: Path,
+    signer: Signer,
+    *,
+    slices: int,
+    count: int,
+    publishers: int,
+    urls: Sequence[str] = (ISSUER_URL,),
+    name: str = "tokens",
+) -> list[Slice]:
+    """Slices of `count` tokens, each for one of so many identities by chance; on every core.
+
+    `urls` are the issuers to which the identities are dealt out, as `seed.publishers` does.
+    """
+    orders = [_Order(signer, folder / f"{name}-{publishers}-{n}", count, publishers, urls) for n in range(slices)]
     # Forked, so that the key needs no serialising; this process has no threads.
     with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), _inherit, (orders,)) as pool:
         return pool.map(_fulfil, range(len(orders)), chunksize=1)
@@ -57,7 +71,7 @@ def _inherit(orders: list[_Order]) -> None:
 def _fulfil(position: int) -> Slice:
     order = _ORDERS[position]
     dice = random.Random(f"{order.path.name} {os.getpid()} {time.time_ns()}")
-    tokens = [_token(order.signer, dice.randrange(order.publishers), dice) for _ in range(order.count)]
+    tokens = [token(order.signer, dice.randrange(order.publishers), dice, order.urls) for _ in range(order.count)]
     made = Slice(order.path.with_suffix(".txt"), order.path.with_suffix(".requests"))
     made.tokens.write_text("\n".join(tokens))
     bodies = (json.dumps({"token": token}).encode() for token in tokens)
@@ -65,12 +79,13 @@ def _fulfil(position: int) -> Slice:
     return made
 
 
-def _token(signer: Signer, number: int, dice: random.Random) -> str:
-    provider = BY_SLUG["gitlab"]
+def token(signer: Signer, number: int, dice: random.Random, urls: Sequence[str]) -> str:
+    """A token of one identity, of the issuer that it was dealt out to."""
+    provider, url = BY_SLUG["gitlab"], urls[number % len(urls)]
     claims = claims_for(
         provider,
-        ISSUER_URL,
-        provider.issuer.server(ISSUER_URL),
+        url,
+        provider.issuer.server(url),
         publisher_config(number),
         now=time.time(),
         random=dice,

@@ -15,13 +15,12 @@ import pytest_asyncio
 from mintmark.core import jwt
 from mintmark.core.errors import Rejected
 from mintmark.core.jwks import parse_key_set
-from mintmark.core.providers import BY_SLUG, PROVIDERS
+from mintmark.core.providers import PROVIDERS
 from mintmark.lab.authority import Authority
 from mintmark.lab.faults import Faults
 from mintmark.lab.journal import Journal
-from mintmark.lab.kinds import KINDS
 from mintmark.lab.orders import Order
-from mintmark.lab.places import DEV_PLACES, LAB_PLACES, Place, by_name
+from mintmark.lab.places import DEV_PLACES, LAB_PLACES, by_name
 from mintmark.lab.provider_server import LabProviders
 from mintmark.lab.signer import Signer
 
@@ -111,37 +110,6 @@ async def caller(authority: Authority, clock: Any, trusting: ssl.SSLContext) -> 
     connector = aiohttp.TCPConnector(ssl=trusting)
     async with providers, aiohttp.ClientSession(connector=connector) as session:
         yield Caller(session, providers, faults, journal)
-
-
-# -- the table --------------------------------------------------------------------------------------------------------
-
-
-def test_there_is_a_place_for_every_provider() -> None:
-    assert {place.provider for place in LAB_PLACES} == {provider.slug for provider in PROVIDERS}
-    assert [place.name for place in DEV_PLACES] == [kind.slug for kind in KINDS]
-    assert all(place.kind.slug == place.provider for place in (*LAB_PLACES, *DEV_PLACES))
-    assert all(place.title for place in LAB_PLACES)
-    assert not any(place.host for place in DEV_PLACES)
-
-
-@pytest.mark.parametrize("place", VENDORS, ids=lambda place: place.name)
-def test_vendors_have_the_issuers_that_can_be_trusted(place: Place) -> None:
-    assert BY_SLUG[place.provider].issuer.pattern.fullmatch(place.issuer)
-
-
-def test_the_vendors_publish_keys_where_they_do() -> None:
-    found = {place.name: f"https://{place.host}{place.keys_path}" for place in VENDORS}
-    assert found["github"] == "https://token.actions.githubusercontent.com/.well-known/jwks"
-    assert found["gitlab"] == "https://gitlab.com/oauth/discovery/keys"
-    assert found["buildkite"] == "https://agent.buildkite.com/.well-known/jwks"
-    assert found["circleci"] == "https://oidc.circleci.com/.well-known/jwks-pub.json"
-    assert found["azure-devops"] == "https://vstoken.dev.azure.com/.well-known/jwks"
-
-
-def test_two_places_of_one_name_or_url_are_a_mistake() -> None:
-    for twice in ((LAB_PLACES[0], LAB_PLACES[0]), (DEV_PLACES[0], LAB_PLACES[1])):
-        with pytest.raises(ValueError, match="the name or a URL of another"):
-            by_name(twice)
 
 
 def test_a_lab_is_made_without_a_key(clock: Any) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -211,3 +214,27 @@ def test_uv_publishes_to_a_server_that_trusts_it(provider: OpenIdProvider, tmp_p
         assert "invalid-reuse-token" in again.stdout + again.stderr
         listed = server.mintmark("project", "list", "acme")
         assert "widget" in listed
+
+
+def check(provider: OpenIdProvider, *options: str) -> tuple[int, str]:
+    """The report card of `mintmark issuer check`."""
+    command = [sys.executable, "-m", "mintmark", "issuer", "check", provider.url, "--provider", "generic"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_report_of_a_platform_engineer(provider: OpenIdProvider) -> None:
+    """Without an index: what it offers, what is wrong with it, and what to write into the trust file."""
+    code, told = check(provider, "--network", "127.0.0.0/8", "--network", "::1/128", "--ca-file", str(provider.ca))
+    assert code == 0, told
+    assert provider.url in told
+    code, told = check(provider, "--network", "127.0.0.0/8", "--ca-file", str(provider.ca), "--json")
+    card = json.loads(told)
+    assert code == 0
+    assert not [line for line in json.dumps(card).split() if line == '"bad"']
+    # On a private network, and behind a CA of its own: each is told with its cure.
+    assert check(provider, "--ca-file", str(provider.ca))[0] in {2, 75}
+    assert check(provider, "--network", "127.0.0.0/8")[0] in {2, 75}
+    provider.stop()
+    assert check(provider, "--network", "127.0.0.0/8", "--ca-file", str(provider.ca))[0] == 75
