@@ -46,6 +46,9 @@ def said(issuer: Issuer, *rules: dict[str, Any], **more: Any) -> list[str]:
         [{"claim": "ref", "equals": "refs/heads/main"}, {"claim": "project_id", "not-equals": "1"}],
         [{"claim": "ref", "equals": "refs/heads/main"}, {"claim": "sub", "matches": "project_path:acme*"}],
         [{"claim": ["x", "project_id"], "equals": "1"}],
+        # A customer may choose what a subject is made of.
+        [{"claim": "sub", "equals": "environment:release"}],
+        [{"claim": "ref", "equals": "refs/heads/main"}, {"claim": "sub", "matches": "ref:refs/heads/*"}],
     ],
     ids=repr,
 )
@@ -123,7 +126,11 @@ def test_a_narrow_publisher_gets_no_word() -> None:
             {"rule": [{"claim": "a", "equals": "b"}, {"claim": "sub", "matches": "**:widget"}], "immutable_id": "n"},
             ["sub may begin with anything", "write its beginning out"],
         ),
-        (GITLAB_COM, {"rule": [SUBJECT], "immutable_id": "n"}, ["'gitlab' knows this issuer", "only sub says"]),
+        (
+            GITLAB_COM,
+            {"rule": [{"claim": "project_path", "equals": "acme/widget"}], "immutable_id": "n"},
+            ["'gitlab' knows this issuer"],
+        ),
         (
             Issuer(1, 1, "gh", "github", "https://token.actions.githubusercontent.com"),
             {"repository": "acme/widget", "workflow": "release.yml", "repository_id": "7"},

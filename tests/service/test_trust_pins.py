@@ -131,3 +131,40 @@ async def test_registry_wide_publishers_and_readers(office: Office) -> None:
     # They wait for nothing.
     assert {each.kind for each in await office.apply(BASE + wide + reader)} == {"pending publisher"}
     assert [each.action for each in await office.apply(BASE + wide)] == ["remove"]
+
+
+GENERIC = """
+[registry.acme]
+[registry.acme.issuer.ci]
+provider = "generic"
+url = "https://ci.example.com"
+projects = ["*"]
+[[registry.acme.publisher]]
+project = "widget"
+issuer = "ci"
+immutable-id = "repo_id"
+rule = [{ claim = "repo", equals = "acme/widget" }%s]
+"""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ', { claim = "branch", matches = "v*" }',
+        ', { claim = "sub", equals = "acme:widget" }',
+        ', { claim = "env", equals = "release" }',
+    ],
+)
+async def test_another_rule_keeps_what_was_learned(office: Office, more: str) -> None:
+    await office.apply(GENERIC % "")
+    await learn(office, repo_id="7")
+    await office.apply(GENERIC % more)
+    assert await held_pins(office) == [{"repo_id": "7"}]
+
+
+async def test_renaming_an_issuer_keeps_what_was_learned(office: Office) -> None:
+    await office.apply(UNPROTECTED)
+    await learn(office, project_id="7")
+    text = UNPROTECTED.replace("issuer.gitlab]", "issuer.main]").replace('issuer = "gitlab"', 'issuer = "main"')
+    await office.apply(text)
+    assert await held_pins(office) == [{"project_id": "7"}]

@@ -373,7 +373,7 @@ async def test_facts_are_bounded(ledger: Ledger) -> None:
         tx.audit.record(Event(NOW, SYSTEM, "fits", facts={"x": "y" * (FACTS_MAX_CHARACTERS - 8)}))
         tx.audit.record(Event(NOW, OPERATOR, "long", facts={"claims": {"sub": "z" * 9000}, "b": 1}))
         long, fits = tx.audit.latest(None, 2)
-        assert long.facts == {"too_long": ["b", "claims"]}
+        assert long.facts == {"b": 1, "too_long": ["claims"]}
         assert len(str(fits.facts["x"])) == FACTS_MAX_CHARACTERS - 8
 
     await in_one(ledger, work)

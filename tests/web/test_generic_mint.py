@@ -102,3 +102,27 @@ async def test_the_claim_that_the_operator_calls_an_id_is_learned(anybody: Anybo
     for other in ({"project": "8"}, {"project": 7}, {}):
         token = anybody.of(sub="system:team/widget", **other)
         refused(await anybody.mint(token), "invalid-publisher", token)
+
+
+@pytest.mark.parametrize("value", [4711, True, "", "x" * 300])
+async def test_an_id_that_cannot_be_learned_publishes_nothing(anybody: Anybody, value: object) -> None:
+    await anybody.entry("one", {"claim": "sub", "equals": "team/widget"}, **{"immutable-id": "project"})
+    token = anybody.of(sub="team/widget", project=value)
+    refused(await anybody.mint(token), "invalid-publisher", token)
+
+
+async def test_strangers_learn_nothing_of_publishers(anybody: Anybody) -> None:
+    await anybody.entry(
+        "secret-plan",
+        {"claim": "environment", "equals": "release"},
+        {"claim": "repository", "equals": "acme/secret-plan"},
+    )
+    detail = refused(await anybody.mint(anybody.of(environment="release", repository="evil/x")), "invalid-publisher")
+    assert "secret-plan" not in detail
+
+
+async def test_the_mint_log_survives_long_claims(anybody: Anybody) -> None:
+    await anybody.entry("one", {"claim": "sub", "equals": "team/widget"})
+    assert (await anybody.mint(anybody.of(sub="team/widget", more="x" * 9000))).status == 200
+    (event,) = await anybody.events("mint", "minted")
+    assert event.facts["projects"] == ["one"]

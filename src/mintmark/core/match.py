@@ -147,10 +147,13 @@ def _operators_faults(provider: Provider, config: Config, claims: Claims) -> Ite
         (rule.name, rule.expected, actual, "An operator wrote this rule.") for rule, actual in unmet(rules, claims)
     ]
     named = {name for name, *_ in found}
+    # Invariant: what the operator calls the id can be learned, so that no publisher is protected in name only.
+    stated = pins.learnable(provider, config, claims)
     for path in provider.pins_of(config):
-        name, actual = "/".join(path), claim_at(claims, path)
-        if actual is None and name not in named:
-            found.append((name, "some value", actual, "It holds the id that nobody else ever gets."))
+        name, actual = pins.name_of(path), claim_at(claims, path)
+        if name not in stated and name not in named:
+            expected = f"a text of 1 to {pins.PIN_MAX_CHARACTERS} characters"
+            found.append((name, expected, actual, "It holds the id that nobody else ever gets."))
     for name, expected, actual, why in found:
         yield Mismatch(name, shortened(expected), shown(actual), why)
 

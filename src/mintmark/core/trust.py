@@ -93,6 +93,15 @@ def parse_trust(document: Mapping[str, Any], host: Host, load: Load) -> tuple[Wa
                     f"is {value!r}, as that of registry.{other}",
                     f"Each registry needs {'an audience' if key == 'audience' else 'a host name'} of its own.",
                 )
+    for each in wanted:
+        for issuer in each.issuers:
+            whose = homes.get(("audience", issuer.audience))
+            if whose:
+                raise wrong(
+                    f"registry.{each.registry.slug}.issuer.{issuer.name}.audience",
+                    f"is {issuer.audience!r}, as that of registry.{whose}",
+                    "Its tokens are made to publish there. Leave it out, or name the CI system's own.",
+                )
     return wanted
 
 

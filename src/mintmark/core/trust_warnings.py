@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mintmark.core.breadth import SHARED, SUBJECT, own_rules, tells_a_customer
+from mintmark.core.breadth import SHARED, SUBJECT, own_rules
 from mintmark.core.names import ProjectName, matches_pattern
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.providers.generic import IMMUTABLE, NO_IMMUTABLE
@@ -85,9 +85,6 @@ def _on_own_rules(issuer: Issuer, provider: Provider, config: Config) -> Iterato
     vendor = SHARED.get(issuer.url)
     if vendor is not None:
         yield f"the provider {vendor.slug!r} knows this issuer and checks more; use that."
-        if not any(tells_a_customer(rule, vendor.tenants) for rule in rules):
-            names = ", ".join("/".join(path) for path in vendor.tenants)
-            yield f"only sub says whose jobs are meant, and what it holds can be configured; add a rule on {names}."
     for rule in rules:
         if rule.claim == SUBJECT and rule.operator == MATCHES and str(rule.values[0]).startswith("*"):
             yield (

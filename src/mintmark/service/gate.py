@@ -170,6 +170,8 @@ class Grant:
     """Permission for one file, found inside the transaction that will commit it."""
 
     publisher: Publisher | None
+    home: Registry
+    """The registry as it is at this moment."""
 
 
 def grant_upload(
@@ -188,7 +190,7 @@ def grant_upload(
     problem = "is unknown" if credential is None else ended(credential, now)
     if credential is None or problem:
         raise Rejected("credential-refused", f"The credential {problem}.")
-    return grant_project(tx, credential, registry, name, version)
+    return grant_project(tx, credential, home, name, version)
 
 
 def grant_project(
@@ -209,7 +211,7 @@ def grant_project(
                 f"The API token {credential.name!r} does not cover the project {name}.",
                 hint=f"It covers: {', '.join(credential.projects[:PROJECTS_NAMED])}.",
             )
-        return Grant(None)
+        return Grant(None, registry)
     return _publisher_grant(tx, credential, registry, name, version, project)
 
 
@@ -230,7 +232,7 @@ def _publisher_grant(
             hint=f"It covers: {', '.join(covered)}." if covered else "Its publisher is gone or switched off.",
         )
     if version is None:
-        return Grant(live[0])
+        return Grant(live[0], registry)
     reasons = []
     # A release consists of several files; the first one is not over with its first file.
     asked = any(publisher.constraints.allow == "create-only" for publisher in live)
@@ -241,6 +243,6 @@ def _publisher_grant(
             # One that names its project is not registered before the project exists.
             reason = "its publisher never creates a project"
         if not reason:
-            return Grant(publisher)
+            return Grant(publisher, registry)
         reasons.append(reason)
     raise Rejected("not-allowed", f"The credential covers {name}, but {reasons[0]}.")

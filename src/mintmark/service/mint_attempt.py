@@ -123,7 +123,7 @@ class Attempt:
             repetition, covering = again, list(again.covering)
         for publisher in covering:
             if publisher.is_pending:
-                self._reify(tx, publisher)
+                self._reify(tx, publisher, {each.id for each in covering})
         self._learn(tx, covering)
         registries = [homes[i] for i in sorted({publisher.registry_id for publisher in covering})]
         return self._issue(tx, covering, registries, repetition)
@@ -206,7 +206,7 @@ class Attempt:
             can_read=True,
             single_use=self._request.single_use,
             spent_on=None,
-            ref=self._provider.ref_of(self._verified.claims) or "",
+            ref=self._ref(covering),
             created_at=int(self._now),
             expires_at=expires_at,
             ended_at=None,
@@ -214,6 +214,12 @@ class Attempt:
             subject=self._principal().name,
             wide=tuple(sorted(publisher.id for publisher in covering if publisher.is_wide)),
         )
+
+    def _ref(self, covering: list[Publisher]) -> str:
+        """The ref as those read it who upload: another registry may know the issuer as of another kind."""
+        kinds = {self._providers[publisher.issuer_id].slug for publisher in covering if not publisher.reads}
+        refs = {BY_SLUG[kind].ref_of(self._verified.claims) or "" for kind in kinds}
+        return refs.pop() if len(refs) == 1 else ""
 
     def _may_repeat(self, registry_id: int) -> bool:
         return any(it.issuer.remint for it in self._candidates if it.registry.id == registry_id)
@@ -260,7 +266,7 @@ class Attempt:
             }
             tx.audit.record(Event(int(self._now), self._principal(), "publisher-pinned", registry_id, facts=facts))
 
-    def _reify(self, tx: Transaction, publisher: Publisher) -> None:
+    def _reify(self, tx: Transaction, publisher: Publisher, used: set[int]) -> None:
         """A pending publisher's first use creates its project, for the other publishers that wait for it as well."""
         if tx.projects.find(publisher.registry_id, publisher.project):
             # Another publisher of this identity has just done it.
@@ -269,6 +275,9 @@ class Attempt:
         for waiting in tx.publishers.pending(publisher.registry_id, publisher.project):
             if waiting.expires_at is None or waiting.expires_at > self._now:
                 tx.publishers.reify(waiting.id, project.id)
+                # The others were not used: what no id protects lapses like any other publisher.
+                if waiting.id not in used and self._lapses(tx, waiting):
+                    tx.publishers.set_expiry((waiting.id,), int(self._now) + pins.UNPROTECTED_SECONDS)
         event = Event(
             int(self._now),
             self._principal(),
@@ -278,6 +287,12 @@ class Attempt:
             facts={"by": "pending publisher", "publisher": publisher.id},
         )
         tx.audit.record(event)
+
+    def _lapses(self, tx: Transaction, publisher: Publisher) -> bool:
+        provider = self._providers.get(publisher.issuer_id)
+        if provider is None:
+            provider = next(BY_SLUG[it.provider] for it in tx.issuers.every() if it.id == publisher.issuer_id)
+        return pins.may_lapse(provider, publisher.config, publisher.pins)
 
     # -- refusals and audit -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from mintmark.core import pins
+from mintmark.core import credentials, pins
 from mintmark.core.errors import Rejected
 from mintmark.core.providers import BY_SLUG
 from mintmark.core.records import Event, Issuer, Principal, Publisher, Registry
@@ -117,6 +117,9 @@ class Trust:
                         f"{slug} has the issuer {other.name} ({other.url}) already.",
                         hint="Remove it first.",
                     )
+            for home in tx.registries.every():
+                if issuer.audience and issuer.audience == home.audience:
+                    raise _taken(issuer, home)
             self._note(tx, principal, "issuer-add", registry.id, {"name": issuer.name, "url": issuer.url})
             return tx.issuers.insert(replace(issuer, registry_id=registry.id))
 
@@ -190,6 +193,10 @@ class Trust:
             found = _find_publisher(tx, registry, publisher_id)
             changed, ids = pins.repinned(found.pins, former, new, claim)
             tx.publishers.set_pins(publisher_id, ids)
+            # What the former identity was given ends with it.
+            for each in tx.credentials.of_registry(registry.id, credentials.MINTED):
+                if publisher_id in each.publishers:
+                    tx.credentials.end(each.id, int(self._clock.now()))
             facts = {"name": identify(found, ""), "id": publisher_id, "claim": changed, "from": former, "to": new}
             self._note(tx, principal, "publisher-repin", registry.id, facts, found.project)
             return replace(found, pins=ids), changed
@@ -227,6 +234,17 @@ def _check_free(tx: Transaction, registry: Registry) -> None:
             value = getattr(registry, what)
             if other.id != registry.id and value is not None and getattr(other, what) == value:
                 raise Rejected("invalid-trust", f"The registry {other.slug} has the {what} {value!r} already.")
+    for issuer in tx.issuers.every():
+        if issuer.audience == registry.audience:
+            raise _taken(issuer, registry)
+
+
+def _taken(issuer: Issuer, home: Registry) -> Rejected:
+    return Rejected(
+        "invalid-trust",
+        f"The audience {issuer.audience!r} of the issuer {issuer.name} is that of the registry {home.slug}.",
+        hint="Its tokens are made to publish there. Leave it out, or name the CI system's own.",
+    )
 
 
 def find_registry(tx: Transaction, slug: str) -> Registry:

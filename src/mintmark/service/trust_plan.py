@@ -6,7 +6,7 @@ transactions and agreement to `service.trust`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mintmark.core import pins
@@ -136,8 +136,16 @@ class Planner:
             if publisher.issuer_id not in kept:
                 label = f"{slug}/{identify(publisher, names[publisher.issuer_id])}"
                 self.changes.append(Change("remove", kind_of(publisher), label, "goes with its issuer"))
-        self._publishers(slug, registry_id, wanted.publishers, [p for p in publishers if p.issuer_id in kept], issuers)
         by_name = {issuer.name: issuer for issuer in wanted.issuers}
+        # Of issuers that go as well: under another name an issuer is the same one.
+        pinned: dict[tuple[str, str, str], list[Publisher]] = {}
+        homes = {issuer.id: issuer for issuer in issuers.values()}
+        for publisher in publishers:
+            if publisher.pins:
+                home = homes[publisher.issuer_id]
+                pinned.setdefault((home.provider, home.url, publisher.project), []).append(publisher)
+        new = [_inheriting(each, pinned, by_name[each.issuer]) for each in wanted.publishers]
+        self._publishers(slug, registry_id, new, [p for p in publishers if p.issuer_id in kept], issuers)
         self.warnings += [f"{slug}: {text}" for text in warnings_for(wanted.publishers, by_name)]
 
     def _issuers(self, slug: str, wanted: Sequence[Issuer], current: dict[str, Issuer]) -> set[int]:
@@ -193,16 +201,10 @@ class Planner:
             former = left.pop((each.issuer, each.publisher.project, _facts(each.publisher)), None)
             if former is None or not self._is_current(registry_id, former):
                 missing.append((each, former))
-        pinned: dict[tuple[int, str], list[Publisher]] = {}
-        for publisher in current:
-            if publisher.pins:
-                pinned.setdefault((publisher.issuer_id, publisher.project), []).append(publisher)
         for each, same in missing:
             if same is not None:
                 self._remove_publisher(slug, same, each.issuer)
-            issuer = issuers.get(each.issuer)
-            siblings = pinned.get((issuer.id, each.publisher.project), ()) if issuer else ()
-            self._insert_publisher(slug, registry_id, _inheriting(each, siblings, issuer))
+            self._insert_publisher(slug, registry_id, each)
         for (name, _, _), former in left.items():
             self._remove_publisher(slug, former, name)
 
@@ -242,16 +244,17 @@ def _facts(publisher: Publisher) -> tuple[object, ...]:
     return tuple(sorted(publisher.config.items())), publisher.constraints, publisher.reads
 
 
-def _inheriting(wanted: WantedPublisher, siblings: Iterable[Publisher], issuer: Issuer | None) -> WantedPublisher:
+def _inheriting(
+    wanted: WantedPublisher, pinned: Mapping[tuple[str, str, str], Sequence[Publisher]], issuer: Issuer
+) -> WantedPublisher:
     """A publisher beside, or instead of, others of the same identity and project has learned what they have.
 
     Invariant: rewriting an entry of the file never lets somebody else have its name.
     """
     kept: dict[str, str] = {}
-    for sibling in siblings:
-        assert issuer is not None
-        provider = BY_SLUG[issuer.provider]
-        if provider.lookup_of_config(sibling.config) == wanted.lookup:
+    provider = BY_SLUG[issuer.provider]
+    for sibling in pinned.get((issuer.provider, issuer.url, wanted.publisher.project), ()):
+        if provider.same_identity(sibling.config, wanted.publisher.config):
             kept |= pins.kept(provider, wanted.publisher.config, sibling.pins)
     return replace(wanted, publisher=replace(wanted.publisher, pins=kept)) if kept else wanted
 

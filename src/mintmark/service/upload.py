@@ -209,7 +209,7 @@ class _Record:
         if existing is not None:
             return self._repeat(existing)
         project = tx.projects.find(self._registry.id, name)
-        admission = admit(tx, self._registry, name, project, self._file)
+        admission = admit(tx, grant.home, name, project, self._file)
         refusing = those_that_refuse(admission.findings)
         if refusing:
             raise refusal(refusing)

@@ -64,7 +64,10 @@ def _check(config: Config) -> None:
 
 
 def _found_by(config: Config) -> ClaimRule:
-    """The rule by which a publisher is found: that of its immutable id, else of `sub`, else the first one."""
+    """The rule by which a publisher is found: that of its immutable id, else of `sub`, else the one with most to say.
+
+    Whoever has its claim is told what else does not match, so that it must not be one like `environment`.
+    """
     rules = [each for each in rules_of(config[RULES]) if each.operator == EQUALS and isinstance(each.values[0], str)]
     if not rules:
         raise Rejected(
@@ -73,7 +76,10 @@ def _found_by(config: Config) -> ClaimRule:
             hint='Add one, for example claim = "sub" and equals = "team/widget".',
         )
     wanted = (*_pins(config), _SUBJECT)
-    return min(rules, key=lambda each: wanted.index(each.claim) if each.claim in wanted else len(wanted))
+    return min(
+        rules,
+        key=lambda each: (wanted.index(each.claim) if each.claim in wanted else len(wanted), -len(str(each.values[0]))),
+    )
 
 
 def _pins(config: Config) -> tuple[ClaimPath, ...]:
@@ -94,10 +100,23 @@ def _key_of_config(config: Config) -> str:
     return _key(rule.claim, str(rule.values[0]))
 
 
+def _keys_of_config(config: Config) -> frozenset[str]:
+    """Those of all the rules by which it could be found: another rule beside them may change which one it is."""
+    return frozenset(
+        _key(rule.claim, str(rule.values[0]))
+        for rule in rules_of(config[RULES])
+        if rule.operator == EQUALS and isinstance(rule.values[0], str)
+    )
+
+
 def _keys_of_claims(claims: Claims) -> tuple[str, ...]:
-    """One for each string, those of the upper levels first."""
+    """One for each string: `sub`, then those of the upper levels first, in the token's order."""
     found: dict[str, None] = {}
-    waiting: deque[tuple[ClaimPath, Any]] = deque(((name,), claims[name]) for name in claims.keys() - CHECKED_ANYWAY)
+    # Not in the order of a set, which is another one in each process.
+    names = sorted(claims, key=lambda name: name != _SUBJECT[0])
+    waiting: deque[tuple[ClaimPath, Any]] = deque(
+        ((name,), claims[name]) for name in names if name not in CHECKED_ANYWAY
+    )
     while waiting and len(found) < KEYS_MAX:
         path, value = waiting.popleft()
         if isinstance(value, str) and value:
@@ -156,6 +175,7 @@ GENERIC = Provider(
     check=_check,
     lookup=Lookup(_SUBJECT, RULES),
     key_of_config=_key_of_config,
+    keys_of_config=_keys_of_config,
     keys_of_claims=_keys_of_claims,
     known=frozenset([*CHECKED_ANYWAY, "sub"]),
     # Publishers differ in them.

@@ -175,6 +175,8 @@ class Provider:
     """The pins where publishers differ in them."""
     key_of_config: Callable[[Config], str] | None = None
     """The lookup key where it is no field alone."""
+    keys_of_config: Callable[[Config], frozenset[str]] | None = None
+    """Every key that a publisher could be found by, where that is not one field alone."""
     keys_of_claims: Callable[[Claims], tuple[str, ...]] | None = None
     """The lookup keys of a token where it is not one claim that decides."""
 
@@ -236,6 +238,13 @@ class Provider:
     def lookup_of_config(self, config: Config) -> str:
         """The ledger's lookup key of a publisher."""
         return config[self.lookup.field].lower() if self.key_of_config is None else self.key_of_config(config)
+
+    def same_identity(self, one: Config, two: Config) -> bool:
+        """Whether a publisher that is written anew is still about the identity it was about."""
+        first, second = self.lookup_of_config(one), self.lookup_of_config(two)
+        if self.keys_of_config is None:
+            return first == second
+        return first in self.keys_of_config(two) or second in self.keys_of_config(one)
 
     def lookup_of_claims(self, claims: Claims) -> str | None:
         """The ledger's lookup key of a token, None when the claim is missing or no string."""
