@@ -18,7 +18,7 @@ from bench import load, seed, server
 from bench.figures import Row, Target, ratios, take_turns
 from bench.load import Result
 from bench.server import Running
-from bench.session import Session, settle
+from bench.session import BenchError, Session, settle
 from bench.tokens import MINT_PATH, Slice, sign, token
 from mintmark.lab.signer import Signer
 
@@ -29,6 +29,8 @@ TOKENS_PER_SECOND = 7000
 CONNECTIONS = 8
 # So many clients at a time bring tokens of issuers that hang.
 STUCK_CLIENTS = 4
+WARMING_MAX = 10
+PAUSE_SECONDS = 0.5
 URLS = tuple(f"https://gitlab-{place}.example.com" for place in range(ISSUERS))
 
 
@@ -65,6 +67,8 @@ def run(session: Session) -> Iterable[Row]:
             server.mintmark(homes["hanging"]) as f,
         ):
             targets = {"few": a, "many": b, "one": c, "wide": d, "steady": e, "hanging": f}
+            for target, urls in ((e, steady), (f, hanging)):
+                _warm(target, signer, urls)
             stuck = _Stuck(f, signer, hanging)
             runs = {name: _mints(session, target, slices[name]) for name, target in targets.items()}
             runs["hanging"] = stuck.beside(runs["hanging"])
@@ -114,13 +118,32 @@ class _Stuck:
         dice = random.Random(place)
         while not done.is_set():
             number = ISSUERS - HANGING + dice.randrange(HANGING)
-            body = json.dumps({"token": token(self._signer, number, dice, self._urls)})
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-            try:
-                connection.request("POST", MINT_PATH, body, {"Content-Type": "application/json"})
-                connection.getresponse().read()
-            finally:
-                connection.close()
+            _mint(self._port, token(self._signer, number, dice, self._urls))
+            # Once it is known that an issuer hangs, it is told at once: these are jobs, and no flood.
+            done.wait(PAUSE_SECONDS)
+
+
+def _warm(target: Running, signer: Signer, urls: Sequence[str]) -> None:
+    """Every issuer that answers has been asked for its keys. Raises `BenchError`."""
+    dice = random.Random(0)
+    for number in range(ISSUERS - HANGING):
+        for _ in range(WARMING_MAX):
+            if _mint(target.port, token(signer, number, dice, urls)) == 200:
+                break
+        else:
+            raise BenchError(f"the issuer {urls[number]} is not trusted")
+
+
+def _mint(port: int, identity_token: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        body = json.dumps({"token": identity_token})
+        connection.request("POST", MINT_PATH, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
 
 
 @contextmanager
@@ -146,7 +169,15 @@ def _issuers(jwks: bytes, *, hanging: int) -> Iterator[tuple[str, ...]]:
         def log_message(self, *arguments: object) -> None:
             """Nothing: the terminal has the table."""
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Listener(ThreadingHTTPServer):
+        # An index asks all its issuers at once when it starts.
+        request_queue_size = 4 * ISSUERS
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Who hangs is hung up on."""
+
+    listener = Listener(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=listener.serve_forever)
     thread.start()
     try:
