@@ -182,11 +182,12 @@ class _Lab:
         making = asyncio.create_task(self._make_keys(), name="mintmark-lab-keys")
         self._last_first.callback(making.cancel)
         settings = self._settings()
+        wanted = self._wanted(settings)
         # Invariant: the mark of a lab is there before anything in its data trusts the lab.
-        self._announce(settings)
+        self._announce(settings, wanted)
         index = self._index = Index(settings)
         self._last_first.push_async_callback(index.close)
-        await self._trust(settings)
+        await self._trust(wanted)
         app = index.application(accept_lab=True)
         self._front.upstream_port = await self._last_first.enter_async_context(listening(app, settings))
         self._clerk.open(index, self._entries, self._host(settings))
@@ -214,9 +215,9 @@ class _Lab:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return load(path, {})
 
-    def _announce(self, settings: Settings) -> None:
+    def _announce(self, settings: Settings, wanted: Sequence[WantedRegistry]) -> None:
         self._audiences = {"": settings.host_audience}
-        self._audiences |= {each.registry.slug: each.registry.audience for each in self._wanted(settings)}
+        self._audiences |= {each.registry.slug: each.registry.audience for each in wanted}
         announce(
             self._directory,
             Lab(
@@ -273,8 +274,7 @@ class _Lab:
         document = {"registry": {slug: entry | shared for slug, entry in registries.items()}}
         return parse_trust(document, self._host(settings), lambda name: Path(name).read_text(encoding="utf-8"))
 
-    async def _trust(self, settings: Settings) -> None:
-        wanted = self._wanted(settings)
+    async def _trust(self, wanted: Sequence[WantedRegistry]) -> None:
         trust = self._index.trust
         await trust.apply(wanted, await trust.plan(wanted), SYSTEM)
         folder = self._directory / "tokens"
